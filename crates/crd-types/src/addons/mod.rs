@@ -1,0 +1,3 @@
+//! Versions of the group `addons.kubestash.com`.
+
+pub mod v1alpha1;

@@ -1,0 +1,3 @@
+//! Versions of the group `core.kubestash.com`.
+
+pub mod v1alpha1;
