@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What can be said about the sources without running them.
+source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
+cd "$PROJECT_DIR"
+
+say "format"
+cargo fmt --all --check
+say "clippy"
+cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
+say "layout, arrows between crates, generated files"
+cargo xtask check
+say "protocol definitions"
+if command -v npx >/dev/null; then
+  (cd proto && npx --yes --loglevel=error @bufbuild/buf@1.75.0 lint) || fail "buf lint found faults in proto/"
+elif [ "${CI:-}" = true ]; then
+  fail "npx is missing, so proto/ cannot be linted: install Node.js"
+else
+  say "npx is missing: proto/ is not linted"
+fi
