@@ -44,10 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptor.bin"), descriptors.encode_to_vec())?;
 
-    let mut builder = tonic_prost_build::configure()
-        .build_transport(false)
-        .bytes(".")
-        .skip_debug(SECRET_MESSAGES);
+    let mut builder = tonic_prost_build::configure().build_transport(false).bytes(".").skip_debug(SECRET_MESSAGES);
     for message in JSON_MESSAGES {
         builder = builder
             .message_attribute(message, "#[derive(serde::Serialize, serde::Deserialize)]")

@@ -75,11 +75,7 @@ mod tests {
         let mut services: Vec<String> = set
             .file
             .iter()
-            .flat_map(|file| {
-                file.service
-                    .iter()
-                    .map(|service| format!("{}.{}", file.package(), service.name()))
-            })
+            .flat_map(|file| file.service.iter().map(|service| format!("{}.{}", file.package(), service.name())))
             .collect();
         services.sort();
         assert_eq!(

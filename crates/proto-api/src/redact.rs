@@ -14,42 +14,25 @@ fn names(values: &HashMap<String, String>) -> Vec<&str> {
 
 impl fmt::Debug for ScopedCredentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("ScopedCredentials")
-            .field(&names(&self.values))
-            .finish()
+        formatter.debug_tuple("ScopedCredentials").field(&names(&self.values)).finish()
     }
 }
 
 impl fmt::Debug for StorageKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("StorageKey")
-            .field(&names(&self.values))
-            .finish()
+        formatter.debug_tuple("StorageKey").field(&names(&self.values)).finish()
     }
 }
 
 impl fmt::Debug for GatewayAccess {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("GatewayAccess")
-            .field("address", &self.address)
-            .field("bearer_token", &REDACTED)
-            .finish()
+        formatter.debug_struct("GatewayAccess").field("address", &self.address).field("bearer_token", &REDACTED).finish()
     }
 }
 
 impl fmt::Debug for IssueAccessResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            backend,
-            grant,
-            repository_password: _,
-            repositories,
-            verbs,
-            expires_at,
-        } = self;
+        let Self { backend, grant, repository_password: _, repositories, verbs, expires_at } = self;
         formatter
             .debug_struct("IssueAccessResponse")
             .field("backend", backend)
@@ -73,14 +56,9 @@ mod tests {
         let secret = "s3cr3t-value".to_owned();
         let values = HashMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), secret.clone())]);
         for grant in [
-            Grant::StorageKey(StorageKey {
-                values: values.clone(),
-            }),
+            Grant::StorageKey(StorageKey { values: values.clone() }),
             Grant::ScopedCredentials(ScopedCredentials { values }),
-            Grant::Gateway(GatewayAccess {
-                address: "https://gateway".to_owned(),
-                bearer_token: secret.clone(),
-            }),
+            Grant::Gateway(GatewayAccess { address: "https://gateway".to_owned(), bearer_token: secret.clone() }),
         ] {
             let response = IssueAccessResponse {
                 grant: Some(AccessGrant { grant: Some(grant) }),

@@ -6,17 +6,8 @@ use crate::common::v1alpha1::ObjectRef;
 
 impl ObjectRef {
     /// Whichever object bears this name now.
-    pub fn named(
-        kind: impl Into<String>,
-        namespace: impl Into<String>,
-        name: impl Into<String>,
-    ) -> Self {
-        Self {
-            kind: kind.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            uid: String::new(),
-        }
+    pub fn named(kind: impl Into<String>, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: kind.into(), namespace: namespace.into(), name: name.into(), uid: String::new() }
     }
 
     /// The same name, but only the life of it that has this UID.
@@ -28,9 +19,7 @@ impl ObjectRef {
 
     /// `kind namespace/name`, for messages.
     pub fn display(&self) -> impl fmt::Display + '_ {
-        fmt::from_fn(move |formatter| {
-            write!(formatter, "{} {}/{}", self.kind, self.namespace, self.name)
-        })
+        fmt::from_fn(move |formatter| write!(formatter, "{} {}/{}", self.kind, self.namespace, self.name))
     }
 }
 

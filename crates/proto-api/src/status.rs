@@ -99,14 +99,7 @@ impl ErrorCode {
 
     /// Whether the same request may succeed later without anybody changing anything.
     pub const fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable
-                | Self::Aborted
-                | Self::DeadlineExceeded
-                | Self::ResourceExhausted
-                | Self::Internal
-        )
+        matches!(self, Self::Unavailable | Self::Aborted | Self::DeadlineExceeded | Self::ResourceExhausted | Self::Internal)
     }
 }
 
@@ -142,11 +135,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error of this kind. The message is lowercase, names its object and has no final period.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            remedy: None,
-        }
+        Self { code, message: message.into(), remedy: None }
     }
 
     /// Adds what the reader should do.
@@ -193,10 +182,7 @@ impl ApiError {
 
     /// The answer of an RPC that is not built yet, named as `Service.Method`.
     pub fn unimplemented(method: &str) -> Self {
-        Self::new(
-            ErrorCode::Unimplemented,
-            format!("{method} is not supported yet"),
-        )
+        Self::new(ErrorCode::Unimplemented, format!("{method} is not supported yet"))
     }
 }
 
@@ -222,15 +208,10 @@ mod tests {
 
     #[test]
     fn a_status_says_what_happened_and_what_to_do() {
-        let status = Status::from(
-            ApiError::not_found("BackupStorage demo/s3 not found")
-                .with_remedy("create it or correct the name"),
-        );
+        let status =
+            Status::from(ApiError::not_found("BackupStorage demo/s3 not found").with_remedy("create it or correct the name"));
         assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(
-            status.message(),
-            "BackupStorage demo/s3 not found: create it or correct the name"
-        );
+        assert_eq!(status.message(), "BackupStorage demo/s3 not found: create it or correct the name");
     }
 
     #[test]

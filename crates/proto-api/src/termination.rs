@@ -38,10 +38,7 @@ struct Read {
     outcome: Outcome,
 }
 
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde asks for"
-)]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -53,9 +50,7 @@ pub enum TerminationError {
     #[error("termination message is not an outcome: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// A newer mover wrote it.
-    #[error(
-        "termination message has version {found}, this build reads {VERSION}: upgrade the control plane"
-    )]
+    #[error("termination message has version {found}, this build reads {VERSION}: upgrade the control plane")]
     Version {
         /// Version in the message.
         found: u32,
@@ -75,38 +70,18 @@ pub struct TerminationMessage {
 pub fn encode(outcome: &Outcome) -> String {
     let mut outcome = outcome.clone();
     let mut truncated = false;
-    for reduce in [
-        keep_everything,
-        drop_file_errors,
-        shorten_errors,
-        drop_transfers,
-        keep_snapshot_ids,
-        keep_results,
-    ] {
+    for reduce in [keep_everything, drop_file_errors, shorten_errors, drop_transfers, keep_snapshot_ids, keep_results] {
         truncated |= reduce(&mut outcome);
-        let text = serde_json::to_string(&Written {
-            version: VERSION,
-            truncated,
-            outcome: &outcome,
-        });
+        let text = serde_json::to_string(&Written { version: VERSION, truncated, outcome: &outcome });
         if let Ok(text) = text
             && text.len() <= MAX_BYTES
         {
             return text;
         }
     }
-    let error =
-        "the outcome does not fit a termination message; see the snapshots' tags".to_owned();
-    let rest = Outcome {
-        error,
-        ..Outcome::default()
-    };
-    serde_json::to_string(&Written {
-        version: VERSION,
-        truncated: true,
-        outcome: &rest,
-    })
-    .unwrap_or_default()
+    let error = "the outcome does not fit a termination message; see the snapshots' tags".to_owned();
+    let rest = Outcome { error, ..Outcome::default() };
+    serde_json::to_string(&Written { version: VERSION, truncated: true, outcome: &rest }).unwrap_or_default()
 }
 
 /// Reads a termination message.
@@ -116,14 +91,9 @@ pub fn encode(outcome: &Outcome) -> String {
 pub fn decode(text: &str) -> Result<TerminationMessage, TerminationError> {
     let read: Read = serde_json::from_str(text)?;
     if read.version != VERSION {
-        return Err(TerminationError::Version {
-            found: read.version,
-        });
+        return Err(TerminationError::Version { found: read.version });
     }
-    Ok(TerminationMessage {
-        outcome: read.outcome,
-        truncated: read.truncated,
-    })
+    Ok(TerminationMessage { outcome: read.outcome, truncated: read.truncated })
 }
 
 fn keep_everything(_: &mut Outcome) -> bool {
@@ -153,11 +123,7 @@ fn drop_transfers(outcome: &mut Outcome) -> bool {
 }
 
 fn keep_snapshot_ids(outcome: &mut Outcome) -> bool {
-    for snapshot in outcome
-        .targets
-        .iter_mut()
-        .flat_map(|target| &mut target.snapshots)
-    {
+    for snapshot in outcome.targets.iter_mut().flat_map(|target| &mut target.snapshots) {
         snapshot.started = None;
         snapshot.finished = None;
         snapshot.path.clear();
@@ -170,16 +136,8 @@ fn keep_results(outcome: &mut Outcome) -> bool {
         let failed = target.result != TargetResult::Succeeded as i32;
         // A success without its snapshots would be a success without evidence (I4): it is reported as retryable, and
         // the next attempt adopts what this one made.
-        let result = if failed {
-            target.result
-        } else {
-            TargetResult::Retryable as i32
-        };
-        *target = TargetOutcome {
-            target_id: target.target_id.clone(),
-            result,
-            ..TargetOutcome::default()
-        };
+        let result = if failed { target.result } else { TargetResult::Retryable as i32 };
+        *target = TargetOutcome { target_id: target.target_id.clone(), result, ..TargetOutcome::default() };
     }
     true
 }
@@ -206,10 +164,7 @@ mod tests {
     };
 
     fn outcome(targets: usize, snapshots: usize, file_errors: usize) -> Outcome {
-        let at = Some(prost_types::Timestamp {
-            seconds: 1_780_000_000,
-            nanos: 5,
-        });
+        let at = Some(prost_types::Timestamp { seconds: 1_780_000_000, nanos: 5 });
         let target = |index: usize| TargetOutcome {
             target_id: format!("demo/repo-{index}"),
             result: TargetResult::Succeeded as i32,
@@ -225,16 +180,10 @@ mod tests {
                 })
                 .collect(),
             file_errors: (0..file_errors)
-                .map(|_| FileError {
-                    path: "/source/data/a".repeat(20),
-                    error: "permission denied".to_owned(),
-                })
+                .map(|_| FileError { path: "/source/data/a".repeat(20), error: "permission denied".to_owned() })
                 .collect(),
             file_error_count: 12,
-            transfer: Some(TransferProgress {
-                files_done: 7,
-                ..TransferProgress::default()
-            }),
+            transfer: Some(TransferProgress { files_done: 7, ..TransferProgress::default() }),
             ..TargetOutcome::default()
         };
         Outcome {
@@ -251,13 +200,7 @@ mod tests {
     fn a_small_outcome_survives_unchanged() {
         let outcome = outcome(1, 1, 2);
         let message = decode(&encode(&outcome)).unwrap();
-        assert_eq!(
-            message,
-            TerminationMessage {
-                outcome,
-                truncated: false
-            }
-        );
+        assert_eq!(message, TerminationMessage { outcome, truncated: false });
     }
 
     /// Architecture §4.5: truncation is defined; ids and results go last.
@@ -271,13 +214,7 @@ mod tests {
         for (kept, whole) in message.outcome.targets.iter().zip(&outcome.targets) {
             assert_eq!(kept.result, whole.result);
             assert_eq!(kept.file_error_count, whole.file_error_count);
-            let ids = |target: &TargetOutcome| {
-                target
-                    .snapshots
-                    .iter()
-                    .map(|made| made.id.clone())
-                    .collect::<Vec<_>>()
-            };
+            let ids = |target: &TargetOutcome| target.snapshots.iter().map(|made| made.id.clone()).collect::<Vec<_>>();
             assert_eq!(ids(kept), ids(whole));
         }
     }
@@ -288,13 +225,7 @@ mod tests {
         let text = encode(&outcome(12, 30, 50));
         assert!(text.len() <= MAX_BYTES);
         let message = decode(&text).unwrap();
-        assert!(
-            message
-                .outcome
-                .targets
-                .iter()
-                .all(|target| target.result == TargetResult::Retryable as i32)
-        );
+        assert!(message.outcome.targets.iter().all(|target| target.result == TargetResult::Retryable as i32));
     }
 
     #[test]
@@ -306,13 +237,7 @@ mod tests {
 
     #[test]
     fn foreign_and_newer_messages_are_told_apart() {
-        assert!(matches!(
-            decode("Killed"),
-            Err(TerminationError::Unreadable(_))
-        ));
-        assert!(matches!(
-            decode(r#"{"version":2}"#),
-            Err(TerminationError::Version { found: 2 })
-        ));
+        assert!(matches!(decode("Killed"), Err(TerminationError::Unreadable(_))));
+        assert!(matches!(decode(r#"{"version":2}"#), Err(TerminationError::Version { found: 2 })));
     }
 }

@@ -24,18 +24,11 @@ pub(crate) mod json {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[allow(clippy::ref_option, reason = "the signature that serde asks for")]
-    pub(crate) fn serialize<S: Serializer>(
-        at: &Option<prost_types::Timestamp>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        at.as_ref()
-            .and_then(super::from_proto)
-            .serialize(serializer)
+    pub(crate) fn serialize<S: Serializer>(at: &Option<prost_types::Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.as_ref().and_then(super::from_proto).serialize(serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<prost_types::Timestamp>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<prost_types::Timestamp>, D::Error> {
         Ok(Option::<Timestamp>::deserialize(deserializer)?.map(super::to_proto))
     }
 }
@@ -48,11 +41,7 @@ mod tests {
 
     #[test]
     fn instants_survive_the_wire() {
-        for text in [
-            "2026-11-22T10:00:00.123456789Z",
-            "1970-01-01T00:00:00Z",
-            "1969-12-31T23:59:59.5Z",
-        ] {
+        for text in ["2026-11-22T10:00:00.123456789Z", "1970-01-01T00:00:00Z", "1969-12-31T23:59:59.5Z"] {
             let at: Timestamp = text.parse().unwrap();
             let proto = to_proto(at);
             assert!((0..1_000_000_000).contains(&proto.nanos), "{text}");
