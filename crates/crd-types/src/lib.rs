@@ -9,9 +9,16 @@
 //! ```
 
 pub mod addons;
+pub mod annotations;
+pub mod conditions;
 pub mod core;
+pub mod duration;
+pub mod labels;
 mod macros;
+pub mod names;
+pub mod phase;
 pub mod shared;
+pub mod size;
 pub mod storage;
 
 pub use addons::v1alpha1::*;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::{AddonVolumeSource, ContainerRuntimeSettings, PodTemplateSpec};
 use k8s_openapi::api::core::v1::{EnvVar, PersistentVolumeClaim, Volume, VolumeMount};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use crate::{AddonVolumeSource, ContainerRuntimeSettings, PodTemplateSpec};
 
 /// The Addon and the tasks of it that do the work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

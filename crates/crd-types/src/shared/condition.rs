@@ -1,9 +1,9 @@
 //! The one condition structure of every status (specification 1.2.11).
 
+use crate::macros::string_enum;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::macros::string_enum;
 
 /// One aspect of an object's state, as last observed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::{ObjectReference, RuntimeSettings, macros::string_enum};
 use k8s_openapi::api::core::v1::{EnvVar, Volume, VolumeMount};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use crate::{macros::string_enum, ObjectReference, RuntimeSettings};
 
 /// One hook: a template and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,8 +1,8 @@
 //! Parts of the status of BackupConfiguration, BackupBatch and RestoreSession (specification 1.2.10).
 
+use crate::{BackupStoragePhase, Condition, ObjectReference, RepositoryPhase, macros::string_enum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, BackupStoragePhase, Condition, ObjectReference, RepositoryPhase};
 
 /// An object that is needed, and whether it exists.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,8 +1,8 @@
 //! When sessions run (specification 1.2.4).
 
+use crate::PodTemplateSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::PodTemplateSpec;
 
 /// Schedule of a session and shape of its trigger Job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,8 +1,8 @@
 //! Backends and sessions of a backup configuration (specification 1.2.2, 1.2.3, 1.2.5).
 
+use crate::{AddonInfo, BackupHooks, ObjectReference, SchedulerSpec, macros::string_enum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, AddonInfo, BackupHooks, ObjectReference, SchedulerSpec};
 
 /// A storage and the retention policy that applies on it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

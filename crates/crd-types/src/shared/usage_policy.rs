@@ -1,9 +1,9 @@
 //! Which namespaces may refer to an object (specification 1.2.1).
 
+use crate::macros::string_enum;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::macros::string_enum;
 
 /// Who may use the object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,9 +1,9 @@
 //! Addon: the tasks that back up and restore one sort of application (specification 1.3.13).
 
+use crate::{AddonVolumeSource, macros::kind, macros::string_enum};
 use k8s_openapi::api::core::v1::VolumeMount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, AddonVolumeSource};
 
 kind! {
     /// Tasks that back up and restore one sort of application.

@@ -1,9 +1,9 @@
 //! Function: the image and arguments of a task (specification 1.3.14).
 
+use crate::{ContainerRuntimeSettings, macros::kind};
 use k8s_openapi::api::core::v1::{ContainerPort, VolumeDevice, VolumeMount};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::kind, ContainerRuntimeSettings};
 
 kind! {
     /// Image and arguments of a task.

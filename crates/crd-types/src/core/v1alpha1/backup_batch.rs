@@ -1,8 +1,11 @@
 //! BackupBatch: several targets in one session (specification 1.3.6).
 
+use crate::{
+    AddonInfo, BackendReference, BackendStatus, BackupConfigurationPhase, BackupHooks, Condition, RepositoryInfo,
+    RepositoryReadiness, ResourceFoundStatus, RetryConfig, SchedulerSpec, SessionStatus, TypedObjectReference, macros::kind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::kind, AddonInfo, BackendReference, BackendStatus, BackupConfigurationPhase, BackupHooks, Condition, RepositoryInfo, RepositoryReadiness, ResourceFoundStatus, RetryConfig, SchedulerSpec, SessionStatus, TypedObjectReference};
 
 kind! {
     /// Several targets that are backed up in one session.

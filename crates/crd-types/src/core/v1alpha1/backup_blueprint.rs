@@ -1,8 +1,8 @@
 //! BackupBlueprint: a template for BackupConfigurations (specification 1.3.7).
 
+use crate::{BackendReference, Session, UsagePolicy, macros::kind, macros::string_enum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, BackendReference, Session, UsagePolicy};
 
 kind! {
     /// A template for the BackupConfigurations of annotated workloads.

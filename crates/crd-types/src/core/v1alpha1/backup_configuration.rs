@@ -1,8 +1,11 @@
 //! BackupConfiguration: what is backed up, when and where to (specification 1.3.5).
 
+use crate::{
+    BackendReference, BackendStatus, BackupConfigurationPhase, Condition, RepositoryReadiness, ResourceFoundStatus, Session,
+    SessionStatus, TypedObjectReference, macros::kind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::kind, BackendReference, BackendStatus, BackupConfigurationPhase, Condition, RepositoryReadiness, ResourceFoundStatus, Session, SessionStatus, TypedObjectReference};
 
 kind! {
     /// What is backed up, when and where to.

@@ -1,9 +1,12 @@
 //! BackupSession: one run of one session (specification 1.3.8).
 
+use crate::{
+    Condition, HookStatus, ObjectReference, SnapshotPhase, TypedLocalObjectReference, TypedObjectReference, macros::kind,
+    macros::string_enum,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, Condition, HookStatus, ObjectReference, SnapshotPhase, TypedLocalObjectReference, TypedObjectReference};
 
 kind! {
     /// One run of one session of a configuration.

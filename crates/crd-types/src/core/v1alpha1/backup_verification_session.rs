@@ -1,8 +1,8 @@
 //! BackupVerificationSession: one verification of one Snapshot (specification 1.3.11).
 
+use crate::{Condition, TypedLocalObjectReference, macros::kind, macros::string_enum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, Condition, TypedLocalObjectReference};
 
 kind! {
     /// One verification of one Snapshot.

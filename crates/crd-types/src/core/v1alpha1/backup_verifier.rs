@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::{AddonInfo, RetryConfig, RuntimeSettings, SchedulerSpec, TypedObjectReference, macros::kind, macros::string_enum};
 use k8s_openapi::api::core::v1::{Volume, VolumeMount};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use crate::{macros::string_enum, macros::kind, AddonInfo, RetryConfig, RuntimeSettings, SchedulerSpec, TypedObjectReference};
 
 kind! {
     /// How backups are proven by restoring them.

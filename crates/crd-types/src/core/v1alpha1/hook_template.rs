@@ -1,11 +1,11 @@
 //! HookTemplate: an action that sessions run (specification 1.3.12).
 
+use crate::{ParameterDefinition, UsagePolicy, macros::kind, macros::string_enum};
 use k8s_openapi::api::core::v1::{EnvVar, ExecAction, HTTPGetAction, HTTPHeader, TCPSocketAction, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, ParameterDefinition, UsagePolicy};
 
 kind! {
     /// An action that sessions run before or after their work.

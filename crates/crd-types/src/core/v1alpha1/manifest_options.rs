@@ -1,8 +1,8 @@
 //! Options for restoring manifests (specification 1.3.9).
 
+use crate::{ObjectReference, TypedLocalObjectReference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{ObjectReference, TypedLocalObjectReference};
 
 /// How manifests are restored, by kind of application.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::{
+    AddonInfo, Condition, HookStatus, ManifestRestoreOptions, ObjectReference, ResourceFoundStatus, RestoreHooks,
+    TypedObjectReference, macros::kind, macros::string_enum,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, AddonInfo, Condition, HookStatus, ManifestRestoreOptions, ObjectReference, ResourceFoundStatus, RestoreHooks, TypedObjectReference};
 
 kind! {
     /// One restore.

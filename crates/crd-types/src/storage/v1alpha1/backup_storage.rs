@@ -1,8 +1,8 @@
 //! BackupStorage: one bucket, or one prefix of a bucket (specification 1.3.1).
 
+use crate::{Condition, DeletionPolicy, RuntimeSettings, UsagePolicy, VolumeSource, macros::kind, macros::string_enum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, Condition, DeletionPolicy, RuntimeSettings, UsagePolicy, VolumeSource};
 
 kind! {
     /// A place where backups are kept.

@@ -1,9 +1,9 @@
 //! Components of a Snapshot and the figures of their drivers (specification 1.3.3).
 
+use crate::{SnapshotPhase, macros::string_enum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, SnapshotPhase};
 
 /// State of one component; the same values as a Snapshot's.
 pub type ComponentPhase = SnapshotPhase;

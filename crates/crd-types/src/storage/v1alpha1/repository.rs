@@ -1,9 +1,9 @@
 //! Repository: one directory of a storage that holds one application's backups (specification 1.3.2).
 
+use crate::{Condition, DeletionPolicy, ObjectReference, SnapshotPhase, TypedObjectReference, macros::kind, macros::string_enum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, Condition, DeletionPolicy, ObjectReference, SnapshotPhase, TypedObjectReference};
 
 kind! {
     /// One directory of a storage that holds one application's backups.

@@ -1,8 +1,8 @@
 //! RetentionPolicy: which Snapshots are kept (specification 1.3.4).
 
+use crate::{UsagePolicy, macros::kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::kind, UsagePolicy};
 
 kind! {
     /// Which Snapshots are kept.

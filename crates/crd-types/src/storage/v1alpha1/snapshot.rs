@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::{Condition, DeletionPolicy, SnapshotComponent, TypedObjectReference, macros::kind, macros::string_enum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use crate::{macros::string_enum, macros::kind, Condition, DeletionPolicy, SnapshotComponent, TypedObjectReference};
 
 kind! {
     /// One backup of one application in one Repository.
