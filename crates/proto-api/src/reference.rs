@@ -25,7 +25,7 @@ impl ObjectRef {
 
 #[cfg(feature = "resources")]
 mod resources {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as KubernetesCondition;
+    use crd_types::Condition as ResourceCondition;
     use kube::{Resource, ResourceExt as _};
 
     use crate::common::v1alpha1::{Condition, ObjectRef};
@@ -42,13 +42,13 @@ mod resources {
         }
     }
 
-    impl From<&KubernetesCondition> for Condition {
-        fn from(condition: &KubernetesCondition) -> Self {
+    impl From<&ResourceCondition> for Condition {
+        fn from(condition: &ResourceCondition) -> Self {
             Self {
                 r#type: condition.type_.clone(),
-                status: condition.status.clone(),
-                reason: condition.reason.clone(),
-                message: condition.message.clone(),
+                status: condition.status.to_string(),
+                reason: condition.reason.clone().unwrap_or_default(),
+                message: condition.message.clone().unwrap_or_default(),
                 last_transition_time: Some(crate::time::to_proto(condition.last_transition_time.0)),
             }
         }

@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod grpc;
 mod grpc_metrics;
 pub mod http;
+pub mod job_proof;
 pub mod metrics;
 pub mod readiness;
 pub mod supervise;

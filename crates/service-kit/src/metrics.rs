@@ -3,8 +3,12 @@
 use std::fmt;
 
 use prometheus_client::{
-    encoding::text::{encode_eof, encode_registry},
-    metrics::info::Info,
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeMetric as _,
+        text::{encode_eof, encode_registry},
+    },
+    metrics::{MetricType, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
 
@@ -53,6 +57,57 @@ impl Metrics {
     }
 }
 
+/// Labels and value of one series.
+pub type Sample = (Vec<(&'static str, String)>, f64);
+
+/// One gauge with all its series.
+#[derive(Clone, Debug)]
+pub struct GaugeFamily {
+    /// Name without the registry's prefix.
+    pub name: &'static str,
+    /// What it says, without a final period.
+    pub help: &'static str,
+    /// The series.
+    pub samples: Vec<Sample>,
+}
+
+/// Gauges that are computed when they are asked for, for example from a cache of objects. A series is gone as soon as
+/// its object is, so no dead object leaves a stale "ok" (reliability §5.2).
+pub struct GaugeSnapshot<F> {
+    read: F,
+}
+
+impl<F> GaugeSnapshot<F>
+where
+    F: Fn() -> Vec<GaugeFamily> + Send + Sync + 'static,
+{
+    /// Gauges that `read` computes. Register it with `register_collector`.
+    pub fn new(read: F) -> Self {
+        Self { read }
+    }
+}
+
+impl<F> fmt::Debug for GaugeSnapshot<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("GaugeSnapshot")
+    }
+}
+
+impl<F> Collector for GaugeSnapshot<F>
+where
+    F: Fn() -> Vec<GaugeFamily> + Send + Sync + 'static,
+{
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for family in (self.read)() {
+            let mut metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Gauge)?;
+            for (labels, value) in &family.samples {
+                ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -71,5 +126,19 @@ mod tests {
         assert!(text.contains("\norlop_leader 0"), "{text}");
         assert!(text.contains("\nstorage_kubestash_com_repository_phase 0"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn computed_gauges_follow_what_they_are_computed_from() {
+        let phases = std::sync::Arc::new(parking_lot::Mutex::new(vec!["Ready"]));
+        let mut metrics = Metrics::new("storage-initializer", "0.1.0");
+        let read = phases.clone();
+        metrics.kubestash_registry().register_collector(Box::new(GaugeSnapshot::new(move || {
+            let samples = read.lock().iter().map(|phase| (vec![("phase", (*phase).to_owned())], 1.0)).collect();
+            vec![GaugeFamily { name: "storage_kubestash_com_repository_phase", help: "Phase", samples }]
+        })));
+        assert!(metrics.encode().unwrap().contains("storage_kubestash_com_repository_phase{phase=\"Ready\"} 1"));
+        phases.lock().clear();
+        assert!(!metrics.encode().unwrap().contains("phase=\"Ready\""));
     }
 }
