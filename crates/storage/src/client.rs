@@ -1,0 +1,121 @@
+//! The HTTP side shared by all remote providers: trust, timeouts, retries.
+//!
+//! A request must never hang: reads are killed when nothing arrives for [`STALL`]; uploads get that plus the time their
+//! bytes need at [`SLOWEST_UPLOAD`], because while a body is being sent no byte comes back to prove progress.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
+
+use crate::config::BackendConfig;
+use crate::error::Error;
+use crate::layers::Counters;
+
+/// Longest silence of a connection.
+pub(crate) const STALL: Duration = Duration::from_secs(30);
+/// Longest wait for a connection to stand.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+/// Slowest upload that is still believed to move, in bytes per second and request.
+pub(crate) const SLOWEST_UPLOAD: u64 = 64 * 1024;
+
+/// Retries inside one operation. The signature of a request is not renewed between them, so this stays well under the
+/// quarter of an hour that providers allow.
+pub(crate) fn retry_config(config: &BackendConfig) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(5), base: 2.0 },
+        // Time is the bound; the count only has to be out of its way.
+        max_retries: 10_000,
+        retry_timeout: config.patience.min(Duration::from_secs(300)),
+    }
+}
+
+/// Trust and timeouts for a provider's client.
+///
+/// # Errors
+/// If the CA bundle holds no certificate.
+pub(crate) fn client_options(config: &BackendConfig, endpoint: Option<&str>, insecure_tls: bool) -> Result<ClientOptions, Error> {
+    let plain_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let mut options = ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(CONNECT)
+        .with_pool_idle_timeout(Duration::from_secs(60))
+        .with_allow_http(plain_http)
+        .with_http1_only();
+    if insecure_tls {
+        options = options.with_allow_invalid_certificates(true);
+    }
+    if plain_http || insecure_tls {
+        // Nothing will be verified, so an image without system certificates must not fail for their lack.
+        options = options.with_no_system_certificates(true);
+    }
+    if let Some(bundle) = &config.ca_bundle_pem {
+        let certificates = Certificate::from_pem_bundle(bundle.as_bytes())
+            .map_err(|error| Error::configuration(config.describe(), format!("CA_CERT_DATA is not PEM: {error}")))?;
+        if certificates.is_empty() {
+            return Err(Error::configuration(config.describe(), "CA_CERT_DATA holds no certificate"));
+        }
+        for certificate in certificates {
+            options = options.with_root_certificate(certificate);
+        }
+    }
+    Ok(options)
+}
+
+/// How often one logical request went over the wire. Placed in the request's extensions by [`crate::layers::RetryStore`],
+/// which must know whether a conditional create was ever repeated.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempts(Arc<AtomicU32>);
+
+impl Attempts {
+    pub(crate) fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes clients that cannot hang and that count what they do.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let reads = ReqwestConnector::default().connect(&options.clone().with_read_timeout(STALL))?;
+        let uploads = ReqwestConnector::default().connect(&options.clone().with_read_timeout_disabled())?;
+        Ok(HttpClient::new(GuardedService { reads, uploads, counters: Arc::clone(&self.counters) }))
+    }
+}
+
+#[derive(Debug)]
+struct GuardedService {
+    reads: HttpClient,
+    uploads: HttpClient,
+    counters: Arc<Counters>,
+}
+
+#[async_trait]
+impl HttpService for GuardedService {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Some(attempts) = request.extensions().get::<Attempts>() {
+            attempts.0.fetch_add(1, Ordering::Relaxed);
+        }
+        let length = request.body().content_length() as u64;
+        let answer = if length > SLOWEST_UPLOAD {
+            let allowed = STALL + Duration::from_secs(length / SLOWEST_UPLOAD);
+            match tokio::time::timeout(allowed, self.uploads.execute(request)).await {
+                Ok(answer) => answer,
+                Err(elapsed) => Err(HttpError::new(HttpErrorKind::Timeout, elapsed)),
+            }
+        } else {
+            self.reads.execute(request).await
+        };
+        self.counters.http(answer.as_ref().ok().map(|response| response.status().as_u16()));
+        answer
+    }
+}

@@ -1,0 +1,219 @@
+//! Limits on requests in flight and on bytes per second, changeable while work runs (`UpdateLimits`).
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, Result,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::gate::Gate;
+use super::map_body;
+
+/// Limits shared by all stores of one run. Default: none.
+#[derive(Debug, Default)]
+pub struct Limits {
+    gate: Arc<Gate>,
+    rate: Mutex<Rate>,
+    rate_changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Rate {
+    bytes_per_second: Option<u64>,
+    /// When the bytes admitted so far have been paid for.
+    paid_until: Option<Instant>,
+}
+
+impl Limits {
+    /// No limits yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Bytes per second over all requests, both directions together; none or zero lifts the limit.
+    pub fn set_bytes_per_second(&self, bytes_per_second: Option<u64>) {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.bytes_per_second = bytes_per_second.filter(|rate| *rate > 0);
+        // Debts made under another rate would be paid at the wrong price.
+        rate.paid_until = None;
+        drop(rate);
+        self.rate_changed.notify_waiters();
+    }
+
+    /// Requests at once; none or zero lifts the limit.
+    pub fn set_concurrency(&self, requests: Option<u32>) {
+        self.gate.set_limit(requests.filter(|requests| *requests > 0));
+    }
+
+    /// Waits until `bytes` may pass.
+    pub async fn pay(&self, bytes: u64) {
+        loop {
+            let changed = self.rate_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let Some(wait) = self.charge(bytes) else { return };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => return,
+                () = changed => {}
+            }
+        }
+    }
+
+    fn charge(&self, bytes: u64) -> Option<Duration> {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let per_second = rate.bytes_per_second?;
+        let now = Instant::now();
+        let start = rate.paid_until.map_or(now, |paid| paid.max(now));
+        let cost = Duration::from_secs_f64(bytes as f64 / per_second as f64);
+        rate.paid_until = Some(start + cost);
+        Some((start + cost).saturating_duration_since(now))
+    }
+}
+
+/// Applies [`Limits`] to a store.
+#[derive(Debug)]
+pub struct LimitStore {
+    inner: Arc<dyn ObjectStore>,
+    limits: Arc<Limits>,
+}
+
+impl LimitStore {
+    /// Wraps `inner`.
+    pub fn new(inner: Arc<dyn ObjectStore>, limits: Arc<Limits>) -> Self {
+        Self { inner, limits }
+    }
+}
+
+impl fmt::Display for LimitStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "limited {}", self.inner)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LimitStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let _pass = self.limits.gate.enter().await;
+        self.limits.pay(payload.content_length() as u64).await;
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let _pass = self.limits.gate.enter().await;
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let pass = self.limits.gate.enter().await;
+        let result = self.inner.get_opts(location, options).await?;
+        let limits = Arc::clone(&self.limits);
+        Ok(map_body(result, move |body| {
+            // The pass lives as long as the body is being read.
+            let paid = body.and_then(move |chunk: Bytes| {
+                let limits = Arc::clone(&limits);
+                async move {
+                    limits.pay(chunk.len() as u64).await;
+                    Ok(chunk)
+                }
+            });
+            paid.inspect(move |_| {
+                let _held = &pass;
+            })
+            .boxed()
+        }))
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let _pass = self.limits.gate.enter().await;
+        let total = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        self.limits.pay(total).await;
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let _pass = self.limits.gate.enter().await;
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let _pass = self.limits.gate.enter().await;
+        self.inner.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+
+    fn limited() -> (Arc<Limits>, LimitStore) {
+        let limits = Limits::new();
+        (Arc::clone(&limits), LimitStore::new(Arc::new(InMemory::new()), limits))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_are_spread_over_time() {
+        let (limits, store) = limited();
+        limits.set_bytes_per_second(Some(1_000));
+        let start = Instant::now();
+        for number in 0..3 {
+            store.put(&Path::from(format!("{number}")), vec![0_u8; 1_000].into()).await.unwrap();
+        }
+        assert_eq!(start.elapsed().as_secs(), 3);
+    }
+
+    /// Architecture §5, `UpdateLimits`: a raised limit frees those who already wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_reaches_waiters() {
+        let (limits, store) = limited();
+        limits.set_bytes_per_second(Some(1));
+        let start = Instant::now();
+        let put = tokio::spawn(async move { store.put(&Path::from("a"), vec![0_u8; 10_000].into()).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        limits.set_bytes_per_second(None);
+        put.await.unwrap().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
+
+    #[tokio::test]
+    async fn concurrency_counts_bodies_being_read() {
+        let (limits, store) = limited();
+        store.put(&Path::from("a"), "text".into()).await.unwrap();
+        limits.set_concurrency(Some(1));
+        let first = store.get(&Path::from("a")).await.unwrap();
+        let path = Path::from("a");
+        assert!(tokio::time::timeout(Duration::from_millis(50), store.get(&path)).await.is_err());
+        assert_eq!(first.bytes().await.unwrap().as_ref(), b"text");
+        store.get(&Path::from("a")).await.unwrap();
+    }
+}

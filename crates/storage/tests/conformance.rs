@@ -1,0 +1,40 @@
+//! The conformance suite on every store that can be had without an account: memory, a directory, and two S3 servers.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use storage::testsuite::{Moto, Versitygw, conformance};
+use storage::{Backend, BackendConfig, CreateIfAbsent, LocalConfig, open, probe};
+
+#[tokio::test]
+async fn memory() {
+    conformance::run(&storage::memory()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local() {
+    let root = tempfile::tempdir().unwrap();
+    let config = BackendConfig::new(Backend::Local(LocalConfig { root: root.path().into() }));
+    conformance::run(&open(&config).unwrap()).await;
+    conformance::run(&open(&config.with_prefix("deeper/than that").unwrap()).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versitygw() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(gateway) = Versitygw::start(root.path()) else { return };
+    gateway.make_bucket("conformance");
+    let config = gateway.server.config("conformance").with_prefix("some/prefix").unwrap();
+    conformance::run(&open(&config).unwrap()).await;
+    let report = probe(&config).await;
+    assert!(report.usable(), "{report:?}");
+    assert_eq!(report.create_if_absent, CreateIfAbsent::Honoured);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moto() {
+    let Some(moto) = Moto::start() else { return };
+    moto.make_bucket("conformance");
+    let config = moto.server.config("conformance").with_prefix("some/prefix").unwrap();
+    conformance::run(&open(&config).unwrap()).await;
+    let report = probe(&config).await;
+    assert!(report.usable(), "{report:?}");
+}
