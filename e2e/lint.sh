@@ -6,7 +6,7 @@ cd "$PROJECT_DIR"
 say "format"
 cargo fmt --all --check
 say "clippy"
-cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
+cargo clippy --quiet --locked --workspace --all-targets --test scenarios -- --deny warnings
 say "layout, arrows between crates, generated files"
 cargo xtask check
 say "protocol definitions"

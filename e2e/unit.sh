@@ -4,4 +4,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
 cd "$PROJECT_DIR"
 export ORLOP_TOOLS=$TOOLS_DIR
 say "unit and integration tests"
-cargo test --quiet --locked --workspace --exclude e2e
+cargo test --quiet --locked --workspace

@@ -7,7 +7,7 @@ for part in packages node images; do source "$CLUSTER_DIR/lib/$part.sh"; done
 ORLOP_TAG=${ORLOP_TAG:-e2e}
 ORLOP_REGISTRY=${ORLOP_REGISTRY:-orlop.local}
 SERVICES=(storage-initializer scheduler session-controller)
-BUILD_DIR=${CARGO_TARGET_DIR:-$PROJECT_DIR/target}/debug
+BUILD_DIR=$CARGO_TARGET_DIR/debug
 STAGING_DIR=$IMAGES_DIR/staging
 
 # Everything a dynamically linked program opens before main, at the paths where it looks for it.
@@ -30,8 +30,9 @@ stripped() { # program: a copy without debug information, which doubles the imag
 
 build_orlop_images() {
   local program files=()
+  # The same selection as the tests build, so that every dependency is compiled with one set of features, once.
   say "compiling Orlop"
-  (cd "$PROJECT_DIR" && cargo build --quiet --locked --package data-mover "${SERVICES[@]/#/--package=}")
+  (cd "$PROJECT_DIR" && cargo build --quiet --locked --workspace --all-targets)
   for program in "${SERVICES[@]}"; do files+=("$(stripped "$BUILD_DIR/$program")=/usr/bin/$program:755"); done
   mapfile -t libraries < <(libraries_of "${SERVICES[@]/#/$BUILD_DIR/}")
   python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-control-plane.tar" "$ORLOP_REGISTRY/orlop-control-plane:$ORLOP_TAG" --user 65532:65532 --architecture "$ARCHITECTURE" "${files[@]}" "${libraries[@]}" "${ETC_FILES[@]}"

@@ -96,11 +96,11 @@ restore_elsewhere() {
 
 compare() { # namespace deployment
   run_script_in "$1" "$2" "$DEMO_DIR/describe.sh" /data >"$SCRATCH/after-$1"
-  diff "$SCRATCH/before" "$SCRATCH/after-$1" >"$SCRATCH/difference" || {
+  diff --text "$SCRATCH/before" "$SCRATCH/after-$1" >"$SCRATCH/difference" || {
     head -n 20 "$SCRATCH/difference"
     die "the restored tree in $1/$2 differs from what was backed up"
   }
-  fact "identical" "$(grep -c ^entry "$SCRATCH/before") entries, $(grep -c ^content "$SCRATCH/before") checksums, $(grep -c ^attribute "$SCRATCH/before") attribute lines, $(grep -c ^hardlink "$SCRATCH/before") hard links, holes: $(grep -c '^sparse kept' "$SCRATCH/after-$1")"
+  fact "identical" "$(grep -ac ^entry "$SCRATCH/before") entries, $(grep -ac ^content "$SCRATCH/before") checksums, $(grep -ac ^attribute "$SCRATCH/before") attribute lines, $(grep -ac ^hardlink "$SCRATCH/before") hard links, holes: $(grep -ac '^sparse kept' "$SCRATCH/after-$1")"
 }
 
 check_with_restic() {

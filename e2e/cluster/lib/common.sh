@@ -10,6 +10,8 @@ source "$CLUSTER_DIR/versions.env"
 # Built binaries outlive the checkout; the running cluster's state does not need to.
 CACHE_DIR=${ORLOP_CACHE:-$HOME/.cache/orlop}
 TOOLS_DIR=${ORLOP_TOOLS:-$CACHE_DIR/tools/bin}
+# Compiled dependencies are worth ten minutes, so fresh checkouts share them.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE_DIR/target}
 # Short, because a unix socket's path may have 107 bytes at most and containerd nests several folders.
 STATE_DIR=${ORLOP_CLUSTER_STATE:-/var/lib/orlop-e2e}
 ADMIN_KUBECONFIG=$STATE_DIR/admin.kubeconfig

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Every scenario on a real cluster. SCENARIO=word runs those whose names hold it; KEEP=1 leaves the cluster up.
+source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
+
+# Two cores: more side by side than this only makes every one of them slower.
+THREADS=${ORLOP_SCENARIO_THREADS:-4}
+
+show_failure() {
+  say "what the services last said:"
+  kubectl -n orlop-system get pods -o wide || true
+  kubectl -n orlop-system logs --selector app.kubernetes.io/part-of=orlop --all-containers --tail=40 --prefix 2>/dev/null | grep -E 'WARN|ERROR|panic' | tail -n 40 || true
+}
+
+main() {
+  require_root
+  export KUBECONFIG=$ADMIN_KUBECONFIG ORLOP_TOOLS=$TOOLS_DIR
+  [ -n "${KEEP:-}" ] || trap '"$CLUSTER_DIR/down.sh"' EXIT
+  "$CLUSTER_DIR/up.sh"
+  "$CLUSTER_DIR/images.sh" --load
+  "$CLUSTER_DIR/install.sh"
+  cd "$PROJECT_DIR"
+  local status=0
+  cargo test --quiet --locked --workspace --test scenarios -- --test-threads="$THREADS" ${SCENARIO:+"$SCENARIO"} || status=$?
+  [ "$status" = 0 ] || show_failure
+  return "$status"
+}
+
+main "$@"

@@ -1,0 +1,130 @@
+//! A fault-making proxy before the S3 server: it slows down, cuts off, refuses and answers 503, as it is told while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::HOST_ADDRESS;
+use crate::object_store::PORT;
+
+/// What the proxy does to connections, old and new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Passes everything on.
+    Faithful,
+    /// Passes at most so many bytes a second in each direction of each connection.
+    Throttled(u64),
+    /// Refuses new connections and cuts those that stand.
+    Unreachable,
+    /// Answers every request with 503.
+    Unavailable,
+}
+
+/// A running proxy; dropping it ends it.
+pub struct Proxy {
+    address: String,
+    behaviour: watch::Sender<Behaviour>,
+    bytes_up: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts a proxy on a free port of the bridge.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind((HOST_ADDRESS, 0)).await?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let (behaviour, watched) = watch::channel(Behaviour::Faithful);
+        let bytes_up = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(accept(listener, watched, Arc::clone(&bytes_up)));
+        Ok(Self { address, behaviour, bytes_up, task })
+    }
+
+    /// Address to write into a BackupStorage.
+    pub fn endpoint(&self) -> &str {
+        &self.address
+    }
+
+    /// Changes what happens from now on.
+    pub fn set(&self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
+    }
+
+    /// Bytes that went towards the server so far.
+    pub fn bytes_up(&self) -> u64 {
+        self.bytes_up.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, behaviour: watch::Receiver<Behaviour>, bytes_up: Arc<AtomicU64>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let (behaviour, bytes_up) = (behaviour.clone(), Arc::clone(&bytes_up));
+        tokio::spawn(async move {
+            let now = *behaviour.borrow();
+            let result = match now {
+                Behaviour::Unreachable => Ok(()),
+                Behaviour::Unavailable => answer_503(client).await,
+                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, behaviour, bytes_up).await,
+            };
+            // A cut connection is what the proxy is for.
+            drop(result);
+        });
+    }
+}
+
+async fn answer_503(mut client: TcpStream) -> std::io::Result<()> {
+    let mut request = vec![0; 64 << 10];
+    let _ = client.read(&mut request).await?;
+    client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
+}
+
+async fn relay(client: TcpStream, behaviour: watch::Receiver<Behaviour>, bytes_up: Arc<AtomicU64>) -> std::io::Result<()> {
+    let server = TcpStream::connect((HOST_ADDRESS, PORT)).await?;
+    let (client_read, client_write) = client.into_split();
+    let (server_read, server_write) = server.into_split();
+    let mut cut = behaviour.clone();
+    tokio::select! {
+        result = copy(client_read, server_write, behaviour.clone(), Some(bytes_up)) => result,
+        result = copy(server_read, client_write, behaviour, None) => result,
+        _ = cut.wait_for(|now| matches!(now, Behaviour::Unreachable | Behaviour::Unavailable)) => Ok(()),
+    }
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    behaviour: watch::Receiver<Behaviour>,
+    counter: Option<Arc<AtomicU64>>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let now = *behaviour.borrow();
+        // A throttled stream moves a tenth of a second's worth at a time.
+        let limit = match now {
+            Behaviour::Throttled(rate) => usize::try_from(rate / 10).unwrap_or(usize::MAX).clamp(1, buffer.len()),
+            _ => buffer.len(),
+        };
+        let count = from.read(&mut buffer[..limit]).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        if let Some(counter) = &counter {
+            counter.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        if let Behaviour::Throttled(rate) = now {
+            tokio::time::sleep(Duration::from_secs_f64(count as f64 / rate as f64)).await;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Who is granted what: usage policies, consent, tokens, and nothing secret where it could be read.
+
+use std::collections::BTreeMap;
+
+use e2e::cluster::{Cluster, text};
+use e2e::files;
+use e2e::object_store::secret_key;
+use e2e::proxy::{Behaviour, Proxy};
+use e2e::tenant::{Backup, REPOSITORY_PASSWORD, SESSION_LIMIT, Tenant};
+use e2e::{SYSTEM_NAMESPACE, state_dir};
+use proto_api::storage::v1alpha1 as pb;
+use proto_api::storage::v1alpha1::storage_service_client::StorageServiceClient;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use tonic::{Code, Request};
+
+/// A storage admits only the namespaces of its usage policy, at every use (S-04, specification §1.2.1).
+#[tokio::test]
+async fn usage_policy_is_checked() {
+    let owner = Tenant::create("policy-owner").await.unwrap();
+    owner.storage().await.unwrap();
+    let guest = Tenant::create("policy-guest").await.unwrap();
+    guest.retention(json!({"maxRetentionPeriod": "2mo", "successfulSnapshots": {"last": 3}})).await.unwrap();
+    files::make_tree(&guest.workload("app", "node1").await.unwrap()).unwrap();
+    let mut manifest = guest.backup_manifest(&Backup::default());
+    manifest["spec"]["backends"][0]["storageRef"]["namespace"] = json!(owner.namespace);
+    guest.cluster.apply(manifest).await.unwrap();
+    guest.complains("BackupConfiguration", "backup", "ValidationPassed", &["storage", &guest.namespace]).await.unwrap();
+
+    let admit_all = json!({"spec": {"usagePolicy": {"allowedNamespaces": {"from": "All"}}}});
+    owner.cluster.merge("BackupStorage", &owner.namespace, "storage", admit_all).await.unwrap();
+    let session = guest.session_triggered_by("initial").await.unwrap();
+    guest.succeeded("BackupSession", &session).await.unwrap();
+
+    let same_only = json!({"spec": {"usagePolicy": {"allowedNamespaces": {"from": "Same"}}}});
+    owner.cluster.merge("BackupStorage", &owner.namespace, "storage", same_only).await.unwrap();
+    guest.complains("BackupConfiguration", "backup", "ValidationPassed", &["storage", &guest.namespace]).await.unwrap();
+    guest.remove().await.unwrap();
+    owner.remove().await.unwrap();
+}
+
+/// Another namespace's Secret serves only with its owner's consent (S-01, architecture §7).
+#[tokio::test]
+async fn secret_of_another_namespace_needs_consent() {
+    let owner = Tenant::create("secret-owner").await.unwrap();
+    let tenant = Tenant::create("secret-guest").await.unwrap();
+    tenant.storage().await.unwrap();
+    files::make_tree(&tenant.workload("app", "node1").await.unwrap()).unwrap();
+    let mut manifest = tenant.backup_manifest(&Backup::default());
+    manifest["spec"]["sessions"][0]["repositories"][0]["encryptionSecret"]["namespace"] = json!(owner.namespace);
+    tenant.cluster.apply(manifest).await.unwrap();
+    tenant.complains("BackupConfiguration", "backup", "ValidationPassed", &["repository-password", &owner.namespace]).await.unwrap();
+
+    let consent = json!({"metadata": {"annotations": {"orlop.dev/allow-namespaces": tenant.namespace}}});
+    owner.cluster.merge("Secret", &owner.namespace, "repository-password", consent).await.unwrap();
+    let session = tenant.session_triggered_by("initial").await.unwrap();
+    tenant.succeeded("BackupSession", &session).await.unwrap();
+    tenant.remove().await.unwrap();
+    owner.remove().await.unwrap();
+}
+
+/// IssueAccess answers the session's own mover and nobody else: not a foreign pod, not an expired token, not a forged owner
+/// chain, not another session's id, not a finished session (architecture §5, S-51).
+#[tokio::test]
+async fn issue_access_refuses_everybody_else() {
+    let proxy = Proxy::start().await.unwrap();
+    let tenant = Tenant::create("issue-access").await.unwrap();
+    tenant.storage_at(proxy.endpoint()).await.unwrap();
+    let volume = tenant.workload("app", "node1").await.unwrap();
+    files::random_file(&volume.join("big"), 48 << 20).unwrap();
+    proxy.set(Behaviour::Throttled(1_000_000));
+    let name = tenant.backup(&Backup::default()).await.unwrap();
+    let session = tenant.until_phase("BackupSession", &name, "Running", SESSION_LIMIT).await.unwrap();
+    let mover = tenant.mover_pod(&session).await.unwrap();
+    let service = StorageService::find(&tenant.cluster).await;
+
+    let genuine = token(&tenant, &mover).await;
+    let granted = service.issue(&genuine, subject(&tenant, &session)).await.expect("the mover itself is answered");
+    assert_eq!(granted.repositories.len(), 1);
+    assert!(!granted.repositories[0].may_initialise || granted.repositories[0].expected_repository_id.is_empty());
+
+    let bystander = tenant.cluster.list("Pod", &tenant.namespace, "app=app").await.unwrap().remove(0);
+    let foreign = token(&tenant, &bystander).await;
+    refused(&service, &foreign, subject(&tenant, &session), "a foreign pod's token").await;
+    refused(&service, &expired(&genuine).await, subject(&tenant, &session), "an expired token").await;
+    let mut other = session.clone();
+    other["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
+    refused(&service, &genuine, subject(&tenant, &other), "another session's id").await;
+    let forged = forged_pod(&tenant, &mover).await;
+    refused(&service, &token(&tenant, &forged).await, subject(&tenant, &session), "a forged owner chain").await;
+
+    proxy.set(Behaviour::Faithful);
+    tenant.succeeded("BackupSession", &name).await.unwrap();
+    refused(&service, &genuine, subject(&tenant, &session), "a finished session").await;
+    tenant.remove().await.unwrap();
+}
+
+fn subject(tenant: &Tenant, session: &Value) -> pb::AccessSubject {
+    let reference = |kind: &str, name: String, uid: String| {
+        Some(proto_api::common::v1alpha1::ObjectRef { kind: kind.into(), namespace: tenant.namespace.clone(), name, uid })
+    };
+    pb::AccessSubject {
+        subject: Some(pb::access_subject::Subject::BackupSession(pb::BackupSessionAccess {
+            backup_session: reference("BackupSession", text(session, "/metadata/name"), text(session, "/metadata/uid")),
+            repository: reference("Repository", "repository".into(), String::new()),
+            component: "dump".into(),
+        })),
+    }
+}
+
+/// A token of a pod's own, as kubelet would project it.
+async fn token(tenant: &Tenant, pod: &Value) -> String {
+    let account = text(pod, "/spec/serviceAccountName");
+    let output = Command::new(e2e::tools_dir().join("kubectl"))
+        .args(["--namespace", &tenant.namespace, "create", "token", &account, "--audience", "orlop-storage"])
+        .args(["--bound-object-kind", "Pod", "--bound-object-name", &text(pod, "/metadata/name"), "--bound-object-uid", &text(pod, "/metadata/uid")])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The same token with its end in the past, signed with the test cluster's own key: TokenRequest gives none that short.
+async fn expired(token: &str) -> String {
+    let script = r#"
+set -euo pipefail
+encode() { base64 -w0 | tr '+/' '-_' | tr -d '='; }
+decode() { local text; text=$(tr -- '-_' '+/'); printf '%s%s' "$text" "$(printf '%*s' $(((4 - ${#text} % 4) % 4)) '' | tr ' ' '=')" | base64 -d; }
+header=$(cut -d. -f1 <<<"$1" | tr -d '\n')
+claims=$(cut -d. -f2 <<<"$1" | tr -d '\n' | decode | jq -c '.iat -= 7200 | .nbf -= 7200 | .exp = (.iat + 600)' | tr -d '\n' | encode)
+signature=$(printf '%s.%s' "$header" "$claims" | openssl dgst -sha256 -sign "$2/pki/service-account.key" -binary | encode)
+printf '%s.%s.%s' "$header" "$claims" "$signature"
+"#;
+    let output = Command::new("bash").args(["-c", script, "mint", token]).arg(state_dir()).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A pod that claims to belong to a Job of the session's, made by somebody who may create pods and Jobs.
+async fn forged_pod(tenant: &Tenant, mover: &Value) -> Value {
+    let owner = text(mover, "/metadata/ownerReferences/0/name");
+    let job = tenant.cluster.get("Job", &tenant.namespace, &owner).await.unwrap();
+    let mut forged_job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+        "name": "forged", "namespace": tenant.namespace, "labels": job["metadata"]["labels"], "annotations": job["metadata"]["annotations"],
+        "ownerReferences": job["metadata"]["ownerReferences"]}});
+    if let Some(labels) = forged_job.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.retain(|key, _| !key.contains("batch.kubernetes.io") && key != "controller-uid" && key != "job-name");
+    }
+    forged_job["spec"] = json!({"backoffLimit": 0, "template": {"metadata": {"labels": {"forged": "yes"}}, "spec": {
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": "orlop.local/busybox:e2e", "imagePullPolicy": "Never", "command": ["/bin/sleep", "600"]}]}}});
+    tenant.cluster.apply(forged_job).await.unwrap();
+    let running = |pods: &[Value]| pods.iter().find(|pod| text(pod, "/status/phase") == "Running").cloned();
+    tenant.cluster.until_list("Pod", &tenant.namespace, "forged=yes", SESSION_LIMIT, "the forged pod", running).await.unwrap()
+}
+
+async fn refused(service: &StorageService, token: &str, subject: pb::AccessSubject, who: &str) {
+    let status = service.issue(token, subject).await.expect_err(who);
+    assert!(matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition | Code::NotFound), "{who}: {status}");
+}
+
+struct StorageService(Channel);
+
+impl StorageService {
+    /// Dials a pod of the service straight, verified as a mover verifies it.
+    async fn find(cluster: &Cluster) -> Self {
+        let secret = cluster.get("Secret", SYSTEM_NAMESPACE, "orlop-storage-initializer-tls").await.unwrap();
+        let authority = Command::new("bash").args(["-c", "base64 -d <<<\"$1\"", "decode", &text(&secret, "/data/ca.crt")]).output().await.unwrap().stdout;
+        let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "app.kubernetes.io/component=storage-initializer").await.unwrap();
+        let pod = pods.iter().find(|pod| text(pod, "/status/phase") == "Running").expect("a running storage-initializer");
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(authority))
+            .domain_name(format!("orlop-storage-initializer.{SYSTEM_NAMESPACE}.svc"));
+        let address = format!("https://{}:9443", text(pod, "/status/podIP"));
+        Self(Channel::from_shared(address).unwrap().tls_config(tls).unwrap().connect().await.expect("the storage service"))
+    }
+
+    async fn issue(&self, token: &str, subject: pb::AccessSubject) -> Result<pb::IssueAccessResponse, tonic::Status> {
+        let mut request = Request::new(pb::IssueAccessRequest { subject: Some(subject) });
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        StorageServiceClient::new(self.0.clone()).issue_access(request).await.map(tonic::Response::into_inner)
+    }
+}
+
+/// No credential and no password stands in a pod, event, log, environment, argument list or custom resource (S-60).
+#[tokio::test]
+async fn nothing_secret_is_shown() {
+    let proxy = Proxy::start().await.unwrap();
+    let tenant = Tenant::create("secrets").await.unwrap();
+    tenant.storage_at(proxy.endpoint()).await.unwrap();
+    let volume = tenant.workload("app", "node1").await.unwrap();
+    files::random_file(&volume.join("big"), 16 << 20).unwrap();
+    proxy.set(Behaviour::Throttled(1_500_000));
+    let name = tenant.backup(&Backup::default()).await.unwrap();
+    let session = tenant.until_phase("BackupSession", &name, "Running", SESSION_LIMIT).await.unwrap();
+    let mover = tenant.mover_pod(&session).await.unwrap();
+
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    for pid in e2e::processes::pids_of_pod(&text(&mover, "/metadata/uid"), "data-mover") {
+        for file in ["environ", "cmdline"] {
+            places.insert(format!("/proc of the mover: {file}"), std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default());
+        }
+    }
+    assert!(!places.is_empty(), "the mover's process was not found");
+    proxy.set(Behaviour::Faithful);
+    let session = tenant.succeeded("BackupSession", &name).await.unwrap();
+    tenant.restore("restore", "app", &Tenant::snapshot_of(&session)).await.unwrap();
+    tenant.succeeded("RestoreSession", "restore").await.unwrap();
+
+    let kinds = ["Pod", "Job", "CronJob", "ConfigMap", "Event", "BackupStorage", "Repository", "Snapshot", "BackupConfiguration", "BackupSession", "RestoreSession"];
+    for namespace in [tenant.namespace.as_str(), SYSTEM_NAMESPACE] {
+        for kind in kinds {
+            places.insert(format!("{kind}s of {namespace}"), json!(tenant.cluster.list(kind, namespace, "").await.unwrap()).to_string());
+        }
+        for pod in tenant.cluster.list("Pod", namespace, "").await.unwrap() {
+            let pod = text(&pod, "/metadata/name");
+            let logs = Command::new(e2e::tools_dir().join("kubectl")).args(["-n", namespace, "logs", &pod, "--all-containers"]).output().await.unwrap();
+            places.insert(format!("log of {namespace}/{pod}"), String::from_utf8_lossy(&logs.stdout).into_owned());
+        }
+    }
+    places.insert("audit log".into(), std::fs::read_to_string(state_dir().join("log/audit.log")).unwrap_or_default());
+    let secret_key = secret_key().unwrap();
+    for (place, content) in &places {
+        for (what, canary) in [("the storage's key", secret_key.as_str()), ("the repository's password", REPOSITORY_PASSWORD)] {
+            assert!(!content.contains(canary), "{what} stands in {place}");
+        }
+    }
+    tenant.remove().await.unwrap();
+}
