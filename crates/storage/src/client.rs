@@ -17,7 +17,7 @@ use crate::config::BackendConfig;
 use crate::error::Error;
 use crate::layers::Counters;
 
-/// Longest silence of a connection.
+/// Longest silence of a connection; a configuration with less patience than this waits only as long.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 /// Longest wait for a connection to stand.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
@@ -81,14 +81,21 @@ impl Attempts {
 /// Makes clients that cannot hang and that count what they do.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
-    pub(crate) counters: Arc<Counters>,
+    counters: Arc<Counters>,
+    stall: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(config: &BackendConfig, counters: Arc<Counters>) -> Self {
+        Self { counters, stall: config.patience.clamp(Duration::from_secs(1), STALL) }
+    }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let reads = ReqwestConnector::default().connect(&options.clone().with_read_timeout(STALL))?;
+        let reads = ReqwestConnector::default().connect(&options.clone().with_read_timeout(self.stall))?;
         let uploads = ReqwestConnector::default().connect(&options.clone().with_read_timeout_disabled())?;
-        Ok(HttpClient::new(GuardedService { reads, uploads, counters: Arc::clone(&self.counters) }))
+        Ok(HttpClient::new(GuardedService { reads, uploads, counters: Arc::clone(&self.counters), stall: self.stall }))
     }
 }
 
@@ -97,6 +104,7 @@ struct GuardedService {
     reads: HttpClient,
     uploads: HttpClient,
     counters: Arc<Counters>,
+    stall: Duration,
 }
 
 #[async_trait]
@@ -107,7 +115,7 @@ impl HttpService for GuardedService {
         }
         let length = request.body().content_length() as u64;
         let answer = if length > SLOWEST_UPLOAD {
-            let allowed = STALL + Duration::from_secs(length / SLOWEST_UPLOAD);
+            let allowed = self.stall + Duration::from_secs(length / SLOWEST_UPLOAD);
             match tokio::time::timeout(allowed, self.uploads.execute(request)).await {
                 Ok(answer) => answer,
                 Err(elapsed) => Err(HttpError::new(HttpErrorKind::Timeout, elapsed)),

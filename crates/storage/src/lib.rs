@@ -19,6 +19,7 @@ mod error;
 mod gcs;
 pub mod layers;
 mod local;
+mod marker;
 mod prefix;
 mod probe;
 mod s3;
@@ -35,6 +36,7 @@ pub use config::{
 pub use error::{Error, ErrorKind, cause_of};
 pub use layers::{Counters, CountersSnapshot, Limits};
 pub use local::LocalStore;
+pub use marker::put_folder_marker;
 pub use prefix::canonical as canonical_prefix;
 pub use probe::{CreateIfAbsent, ProbeReport, probe, probe_store};
 
@@ -65,7 +67,7 @@ pub fn open(config: &BackendConfig) -> Result<Arc<dyn ObjectStore>, Error> {
 pub fn open_with(config: &BackendConfig, options: &OpenOptions) -> Result<Arc<dyn ObjectStore>, Error> {
     let prefix = prefix::canonical(&config.prefix).map_err(|cause| Error::configuration(config.describe(), cause))?;
     let counters = options.counters.clone().unwrap_or_default();
-    let connector = Connector { counters: Arc::clone(&counters) };
+    let connector = Connector::new(config, Arc::clone(&counters));
     let provider: Arc<dyn ObjectStore> = match &config.backend {
         Backend::S3(s3) => s3::open(config, s3, connector)?,
         Backend::Gcs(gcs) => gcs::open(config, gcs, connector)?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use secrecy::ExposeSecret;
 
 use crate::client::{Connector, client_options, retry_config};
@@ -11,18 +11,36 @@ use crate::config::{BackendConfig, S3Config, S3Credentials};
 use crate::error::Error;
 
 pub(crate) fn open(config: &BackendConfig, s3: &S3Config, connector: Connector) -> Result<Arc<dyn ObjectStore>, Error> {
+    Ok(Arc::new(build(config, s3, connector)?))
+}
+
+/// Region to sign for.
+pub(crate) fn region(s3: &S3Config) -> &str {
+    s3.region.as_deref().filter(|region| !region.is_empty()).unwrap_or("us-east-1")
+}
+
+/// The bucket's own URL.
+pub(crate) fn bucket_url(s3: &S3Config) -> String {
+    let endpoint = endpoint(s3).unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", region(s3)));
+    format!("{endpoint}/{}", s3.bucket.trim_end_matches('/'))
+}
+
+pub(crate) fn endpoint(s3: &S3Config) -> Option<String> {
+    s3.endpoint.as_deref().map(str::trim).filter(|endpoint| !endpoint.is_empty()).map(with_scheme)
+}
+
+pub(crate) fn build(config: &BackendConfig, s3: &S3Config, connector: Connector) -> Result<AmazonS3, Error> {
     if s3.bucket.is_empty() {
         return Err(Error::configuration(config.describe(), "the bucket has no name"));
     }
-    let endpoint = s3.endpoint.as_deref().map(str::trim).filter(|endpoint| !endpoint.is_empty()).map(with_scheme);
+    let endpoint = endpoint(s3);
     if endpoint.as_deref().is_some_and(|endpoint| endpoint.contains('@')) {
         return Err(Error::configuration(config.describe(), "the endpoint must not contain credentials"));
     }
-    let region = s3.region.as_deref().filter(|region| !region.is_empty()).unwrap_or("us-east-1");
     let over_tls = !endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(s3.bucket.trim_end_matches('/'))
-        .with_region(region)
+        .with_region(region(s3))
         .with_virtual_hosted_style_request(false)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_disable_bulk_delete(s3.disable_bulk_delete)
@@ -55,8 +73,7 @@ pub(crate) fn open(config: &BackendConfig, s3: &S3Config, connector: Connector) 
         S3Credentials::Instance => builder,
         S3Credentials::Anonymous => builder.with_skip_signature(true),
     };
-    let store = builder.build().map_err(|error| Error::from_store(error, config.describe()))?;
-    Ok(Arc::new(store))
+    builder.build().map_err(|error| Error::from_store(error, config.describe()))
 }
 
 /// The endpoint is used as written; a bare host means TLS.

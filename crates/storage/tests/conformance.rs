@@ -1,6 +1,8 @@
 //! The conformance suite on every store that can be had without an account: memory, a directory, and two S3 servers.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use futures::TryStreamExt;
+use object_store::ObjectStore;
 use storage::testsuite::{Moto, Versitygw, conformance};
 use storage::{Backend, BackendConfig, CreateIfAbsent, LocalConfig, open, probe};
 
@@ -27,6 +29,11 @@ async fn versitygw() {
     let report = probe(&config).await;
     assert!(report.usable(), "{report:?}");
     assert_eq!(report.create_if_absent, CreateIfAbsent::Honoured);
+    for _ in 0..2 {
+        storage::put_folder_marker(&config, "demo/repo é/snapshots/").await.unwrap();
+    }
+    let marker = root.path().join("data/conformance/some/prefix/demo/repo é/snapshots");
+    assert!(marker.is_dir(), "the gateway keeps a key with a trailing slash as a directory");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,4 +44,8 @@ async fn moto() {
     conformance::run(&open(&config).unwrap()).await;
     let report = probe(&config).await;
     assert!(report.usable(), "{report:?}");
+    storage::put_folder_marker(&config, "demo/snapshots/").await.unwrap();
+    let bare = moto.server.config("conformance");
+    let listed: Vec<_> = open(&bare).unwrap().list(None).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
+    assert_eq!(listed, ["some/prefix/demo/snapshots"]);
 }

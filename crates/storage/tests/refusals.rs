@@ -42,6 +42,22 @@ async fn an_unreachable_endpoint_is_named_in_time() {
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
+/// A request that nobody answers is killed, and its error names the endpoint.
+#[tokio::test]
+async fn a_stalled_request_is_killed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let silent = std::thread::spawn(move || listener.incoming().take(4).collect::<Vec<_>>());
+    let config = s3(&format!("http://{address}")).with_patience(Duration::from_secs(1));
+    let store = open(&config).unwrap();
+    let start = Instant::now();
+    let read = store.get(&Path::from("config")).await.unwrap_err();
+    assert_eq!(ErrorKind::of(&read), ErrorKind::TimedOut, "{read}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(storage::Error::from_store(read, config.describe()).to_string().contains(&address.to_string()));
+    drop(silent);
+}
+
 #[tokio::test]
 async fn plain_text_where_tls_was_expected_is_a_tls_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -42,6 +42,15 @@ impl LocalStore {
     }
 }
 
+impl LocalStore {
+    /// Makes a directory and those above it. Keys need none; people who look at the store may.
+    pub(crate) async fn make_directory(&self, path: &str) -> Result<()> {
+        let key = Path::parse(path).map_err(|source| object_store::Error::InvalidPath { source })?.join("x");
+        let root = Arc::clone(&self.root);
+        blocking(move || root.parent(&key, true).map(|_| ())).await
+    }
+}
+
 impl fmt::Display for LocalStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "directory {}", self.root.path().display())
