@@ -1,6 +1,6 @@
 //! Durations in Go's notation, as `backupTimeout`, `delay`, `timeout` and the `duration` of a status have them.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 const UNITS: [(&str, f64); 8] = [
     ("ns", 1e-9),
@@ -16,16 +16,9 @@ const UNITS: [(&str, f64); 8] = [
 const LONGEST_SECONDS: f64 = 9_223_372_036.0;
 
 /// A string that is not a duration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a duration such as \"1h30m\" or \"45s\"")]
 pub struct InvalidDuration(pub String);
-
-impl fmt::Display for InvalidDuration {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "\"{}\" is not a duration such as \"1h30m\" or \"45s\"", self.0)
-    }
-}
-
-impl std::error::Error for InvalidDuration {}
 
 /// Reads a duration. Negative ones are refused, because no field that we read can mean one.
 ///

@@ -17,11 +17,13 @@ pub mod labels;
 mod macros;
 pub mod names;
 pub mod phase;
+pub mod schema;
 pub mod shared;
 pub mod size;
 pub mod storage;
 
 pub use addons::v1alpha1::*;
 pub use core::v1alpha1::*;
+pub use schema::crds;
 pub use shared::*;
 pub use storage::v1alpha1::*;

@@ -83,7 +83,7 @@ macro_rules! kind {
         group: $group:literal, plural: $plural:literal, scope: $scope:ident, spec: $spec:ident $(, status: $status:ident)?
     }) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "camelCase")]
         pub struct $kind {
             /// Name, namespace, labels, owners and the rest of the standard metadata.

@@ -3,22 +3,13 @@
 //! Two notations exist: binary units with three decimals for sizes (`2.951 KiB`), and decimal units with four
 //! significant digits for progress (`393.9MB`).
 
-use std::fmt;
-
 const UNITS: [(&str, f64); 4] = [("TiB", 1_099_511_627_776.0), ("GiB", 1_073_741_824.0), ("MiB", 1_048_576.0), ("KiB", 1024.0)];
 const DECIMAL_UNITS: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
 
 /// A string that is not a size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a size such as \"12.222 MiB\"")]
 pub struct InvalidSize(pub String);
-
-impl fmt::Display for InvalidSize {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "\"{}\" is not a size such as \"12.222 MiB\"", self.0)
-    }
-}
-
-impl std::error::Error for InvalidSize {}
 
 /// Bytes in the notation of sizes. A unit is used only above it, so 1024 bytes print as `1024 B`.
 ///
