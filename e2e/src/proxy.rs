@@ -31,6 +31,7 @@ pub struct Proxy {
     address: String,
     behaviour: watch::Sender<Behaviour>,
     bytes_up: Arc<AtomicU64>,
+    bytes_down: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -40,9 +41,9 @@ impl Proxy {
         let listener = TcpListener::bind((HOST_ADDRESS, 0)).await?;
         let address = format!("http://{}", listener.local_addr()?);
         let (behaviour, watched) = watch::channel(Behaviour::Faithful);
-        let bytes_up = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(accept(listener, watched, Arc::clone(&bytes_up)));
-        Ok(Self { address, behaviour, bytes_up, task })
+        let (bytes_up, bytes_down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let task = tokio::spawn(accept(listener, watched, Arc::clone(&bytes_up), Arc::clone(&bytes_down)));
+        Ok(Self { address, behaviour, bytes_up, bytes_down, task })
     }
 
     /// Address to write into a BackupStorage.
@@ -59,6 +60,11 @@ impl Proxy {
     pub fn bytes_up(&self) -> u64 {
         self.bytes_up.load(Ordering::Relaxed)
     }
+
+    /// Bytes that came from the server so far.
+    pub fn bytes_down(&self) -> u64 {
+        self.bytes_down.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Proxy {
@@ -67,15 +73,15 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, behaviour: watch::Receiver<Behaviour>, bytes_up: Arc<AtomicU64>) {
+async fn accept(listener: TcpListener, behaviour: watch::Receiver<Behaviour>, bytes_up: Arc<AtomicU64>, bytes_down: Arc<AtomicU64>) {
     while let Ok((client, _)) = listener.accept().await {
-        let (behaviour, bytes_up) = (behaviour.clone(), Arc::clone(&bytes_up));
+        let (behaviour, bytes_up, bytes_down) = (behaviour.clone(), Arc::clone(&bytes_up), Arc::clone(&bytes_down));
         tokio::spawn(async move {
             let now = *behaviour.borrow();
             let result = match now {
                 Behaviour::Unreachable => Ok(()),
                 Behaviour::Unavailable => answer_503(client).await,
-                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, behaviour, bytes_up).await,
+                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, behaviour, bytes_up, bytes_down).await,
             };
             // A cut connection is what the proxy is for.
             drop(result);
@@ -89,14 +95,19 @@ async fn answer_503(mut client: TcpStream) -> std::io::Result<()> {
     client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
 }
 
-async fn relay(client: TcpStream, behaviour: watch::Receiver<Behaviour>, bytes_up: Arc<AtomicU64>) -> std::io::Result<()> {
+async fn relay(
+    client: TcpStream,
+    behaviour: watch::Receiver<Behaviour>,
+    bytes_up: Arc<AtomicU64>,
+    bytes_down: Arc<AtomicU64>,
+) -> std::io::Result<()> {
     let server = TcpStream::connect((HOST_ADDRESS, PORT)).await?;
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     let mut cut = behaviour.clone();
     tokio::select! {
-        result = copy(client_read, server_write, behaviour.clone(), Some(bytes_up)) => result,
-        result = copy(server_read, client_write, behaviour, None) => result,
+        result = copy(client_read, server_write, behaviour.clone(), bytes_up) => result,
+        result = copy(server_read, client_write, behaviour, bytes_down) => result,
         _ = cut.wait_for(|now| matches!(now, Behaviour::Unreachable | Behaviour::Unavailable)) => Ok(()),
     }
 }
@@ -105,7 +116,7 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     behaviour: watch::Receiver<Behaviour>,
-    counter: Option<Arc<AtomicU64>>,
+    counter: Arc<AtomicU64>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -120,9 +131,7 @@ async fn copy(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
-        if let Some(counter) = &counter {
-            counter.fetch_add(count as u64, Ordering::Relaxed);
-        }
+        counter.fetch_add(count as u64, Ordering::Relaxed);
         if let Behaviour::Throttled(rate) = now {
             tokio::time::sleep(Duration::from_secs_f64(count as f64 / rate as f64)).await;
         }

@@ -67,40 +67,80 @@ async fn mover_killed() {
     tenant.remove().await.unwrap();
 }
 
-/// Each service's leader killed with SIGKILL in the middle of a backup: one session, one snapshot, Succeeded (B1, I4).
+/// The session-controller's leader killed at five points of a backup and a restore running together (B1, I4).
 #[tokio::test]
-async fn leaders_killed() {
-    let (tenant, proxy, volume) = world("leaders-killed", 48).await;
-    let before = files::describe(&volume).unwrap();
-    let session = backup_in_the_middle(&tenant, &proxy).await;
-    for service in ["session-controller", "scheduler", "storage-initializer"] {
-        kill_leader(&tenant.cluster, service).await;
-    }
-    proxy.set(Behaviour::Faithful);
-    let session = tenant.succeeded("BackupSession", &text(&session, "/metadata/name")).await.unwrap();
-    assert_exactly_one(&tenant, &session).await;
-
-    files::empty(&volume).unwrap();
-    proxy.set(Behaviour::Throttled(3_000_000));
-    tenant.restore("restore", "app", &Tenant::snapshot_of(&session)).await.unwrap();
-    tenant.until_phase("RestoreSession", "restore", "Running", SESSION_LIMIT).await.unwrap();
-    let restore = tenant.cluster.get("RestoreSession", &tenant.namespace, "restore").await.unwrap();
-    tenant.mover_pod(&restore).await.unwrap();
-    for service in ["session-controller", "storage-initializer"] {
-        kill_leader(&tenant.cluster, service).await;
-    }
-    proxy.set(Behaviour::Faithful);
-    tenant.succeeded("RestoreSession", "restore").await.unwrap();
-    files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();
-    tenant.remove().await.unwrap();
+async fn session_controller_killed() {
+    leader_killed_at_five_points("session-controller").await;
 }
 
+/// The scheduler's leader likewise.
+#[tokio::test]
+async fn scheduler_killed() {
+    leader_killed_at_five_points("scheduler").await;
+}
+
+/// The storage-initializer's leader likewise.
+#[tokio::test]
+async fn storage_initializer_killed() {
+    leader_killed_at_five_points("storage-initializer").await;
+}
+
+/// One BackupSession, one referenced restic snapshot, both Succeeded, the restored tree identical.
+async fn leader_killed_at_five_points(service: &str) {
+    const DATA: u64 = 48 << 20;
+    let (restored, restore_proxy, target) = world(&format!("restore-{service}"), DATA >> 20).await;
+    let before = files::describe(&target).unwrap();
+    let earlier = restored.backed_up(&Backup::default()).await.unwrap();
+    files::empty(&target).unwrap();
+    let (backed_up, backup_proxy, _) = world(&format!("backup-{service}"), DATA >> 20).await;
+
+    restore_proxy.set(Behaviour::Throttled(400_000));
+    let downloaded = restore_proxy.bytes_down();
+    restored.restore("restore", "app", &Tenant::snapshot_of(&earlier)).await.unwrap();
+    let session = backup_in_the_middle(&backed_up, &backup_proxy).await;
+    let name = text(&session, "/metadata/name");
+    let uploaded = backup_proxy.bytes_up();
+    for point in 1..=5 {
+        // Both are under way and neither is done: 0 < bytes < total.
+        let share = |moved: u64| moved > 0 && moved < DATA;
+        assert!(point == 1 || share(backup_proxy.bytes_up() - uploaded), "the backup is not in the middle at point {point}");
+        assert!(share(restore_proxy.bytes_down() - downloaded) || point == 1, "the restore is not in the middle at point {point}");
+        kill_leader(&backed_up.cluster, service).await;
+        let moved = backup_proxy.bytes_up();
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let patience = tokio::time::Instant::now() + SESSION_LIMIT;
+        while backup_proxy.bytes_up() < moved + (1 << 20) {
+            ticks.tick().await;
+            assert!(tokio::time::Instant::now() < patience, "the backup stands still after {service} was killed");
+        }
+    }
+    backup_proxy.set(Behaviour::Faithful);
+    restore_proxy.set(Behaviour::Faithful);
+    let session = backed_up.succeeded("BackupSession", &name).await.unwrap();
+    assert_exactly_one(&backed_up, &session).await;
+    restored.succeeded("RestoreSession", "restore").await.unwrap();
+    files::assert_same(&before, &files::describe(&target).unwrap()).unwrap();
+    backed_up.remove().await.unwrap();
+    restored.remove().await.unwrap();
+}
+
+/// Kills whoever leads now; a leader just killed may not have been replaced yet, which is waited for.
 async fn kill_leader(cluster: &Cluster, service: &str) {
-    let lease = cluster.get("Lease", SYSTEM_NAMESPACE, &format!("orlop-{service}")).await.unwrap();
-    let holder = text(&lease, "/spec/holderIdentity");
-    let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "").await.unwrap();
-    let leader = pods.iter().find(|pod| holder.starts_with(&text(pod, "/metadata/name"))).unwrap_or_else(|| panic!("leader {holder} of {service}"));
-    kill_in_pod(&text(leader, "/metadata/uid"), service).await.unwrap();
+    let deadline = tokio::time::Instant::now() + READY_LIMIT;
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        ticks.tick().await;
+        let lease = cluster.get("Lease", SYSTEM_NAMESPACE, &format!("orlop-{service}")).await.unwrap();
+        let holder = text(&lease, "/spec/holderIdentity");
+        let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "").await.unwrap();
+        let leader = pods.iter().find(|pod| !holder.is_empty() && holder.starts_with(&text(pod, "/metadata/name")));
+        if let Some(leader) = leader {
+            if kill_in_pod(&text(leader, "/metadata/uid"), service).await.is_ok() {
+                return;
+            }
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{service} has no living leader, its lease is held by '{holder}'");
+    }
 }
 
 /// A force-deleted mover pod whose process lives on: its lock is respected until it is proven dead (failure C3, I7).

@@ -6,6 +6,7 @@ mod bad_input;
 mod faults;
 mod identity;
 mod interop;
+mod observability;
 mod retention;
 mod round_trip;
 mod schedule;
