@@ -24,8 +24,15 @@ use super::map_body;
 #[derive(Debug, Default)]
 pub struct Limits {
     gate: Arc<Gate>,
+    upload: Meter,
+    download: Meter,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Meter {
     rate: Mutex<Rate>,
-    rate_changed: Notify,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -42,25 +49,36 @@ impl Limits {
         Arc::new(Self::default())
     }
 
-    /// Bytes per second over all requests, both directions together; none or zero lifts the limit.
-    pub fn set_bytes_per_second(&self, bytes_per_second: Option<u64>) {
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        rate.bytes_per_second = bytes_per_second.filter(|rate| *rate > 0);
-        // Debts made under another rate would be paid at the wrong price.
-        rate.paid_until = None;
-        drop(rate);
-        self.rate_changed.notify_waiters();
+    /// Bytes per second to the store, over all requests; none or zero lifts the limit.
+    pub fn set_upload_bytes_per_second(&self, bytes_per_second: Option<u64>) {
+        self.upload.set(bytes_per_second);
+    }
+
+    /// Bytes per second from the store, over all requests; none or zero lifts the limit.
+    pub fn set_download_bytes_per_second(&self, bytes_per_second: Option<u64>) {
+        self.download.set(bytes_per_second);
     }
 
     /// Requests at once; none or zero lifts the limit.
     pub fn set_concurrency(&self, requests: Option<u32>) {
         self.gate.set_limit(requests.filter(|requests| *requests > 0));
     }
+}
+
+impl Meter {
+    fn set(&self, bytes_per_second: Option<u64>) {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.bytes_per_second = bytes_per_second.filter(|rate| *rate > 0);
+        // Debts made under another rate would be paid at the wrong price.
+        rate.paid_until = None;
+        drop(rate);
+        self.changed.notify_waiters();
+    }
 
     /// Waits until `bytes` may pass.
-    pub async fn pay(&self, bytes: u64) {
+    async fn pay(&self, bytes: u64) {
         loop {
-            let changed = self.rate_changed.notified();
+            let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let Some(wait) = self.charge(bytes) else { return };
@@ -106,7 +124,7 @@ impl fmt::Display for LimitStore {
 impl ObjectStore for LimitStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let _pass = self.limits.gate.enter().await;
-        self.limits.pay(payload.content_length() as u64).await;
+        self.limits.upload.pay(payload.content_length() as u64).await;
         self.inner.put_opts(location, payload, options).await
     }
 
@@ -124,7 +142,7 @@ impl ObjectStore for LimitStore {
             let paid = body.and_then(move |chunk: Bytes| {
                 let limits = Arc::clone(&limits);
                 async move {
-                    limits.pay(chunk.len() as u64).await;
+                    limits.download.pay(chunk.len() as u64).await;
                     Ok(chunk)
                 }
             });
@@ -138,7 +156,7 @@ impl ObjectStore for LimitStore {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let _pass = self.limits.gate.enter().await;
         let total = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        self.limits.pay(total).await;
+        self.limits.download.pay(total).await;
         self.inner.get_ranges(location, ranges).await
     }
 
@@ -184,7 +202,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bytes_are_spread_over_time() {
         let (limits, store) = limited();
-        limits.set_bytes_per_second(Some(1_000));
+        limits.set_upload_bytes_per_second(Some(1_000));
         let start = Instant::now();
         for number in 0..3 {
             store.put(&Path::from(format!("{number}")), vec![0_u8; 1_000].into()).await.unwrap();
@@ -196,11 +214,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_change_reaches_waiters() {
         let (limits, store) = limited();
-        limits.set_bytes_per_second(Some(1));
+        limits.set_upload_bytes_per_second(Some(1));
         let start = Instant::now();
         let put = tokio::spawn(async move { store.put(&Path::from("a"), vec![0_u8; 10_000].into()).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        limits.set_bytes_per_second(None);
+        limits.set_upload_bytes_per_second(None);
         put.await.unwrap().unwrap();
         assert!(start.elapsed() < Duration::from_secs(2));
     }
