@@ -1,0 +1,128 @@
+//! Reading a snapshot back: what it holds, and whether all of it can be found (invariant I2).
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{
+    queue::{CloseOnPanic, Queue},
+    tally::Counts,
+};
+use crate::{
+    TreeId,
+    control::Control,
+    error::{Error, Result},
+    format::{BlobType, Node, NodeType},
+    index::Index,
+    pack::BlobReader,
+};
+
+/// Counts what lies below a tree. Every blob that a file refers to must be in the index and the lengths must add up to its size.
+///
+/// # Errors
+/// If a tree cannot be read or a blob is not indexed.
+pub(super) async fn count(reader: BlobReader, index: Arc<Index>, root: TreeId, workers: usize, control: &Control) -> Result<Counts> {
+    let counter = Counter {
+        reader,
+        index,
+        control: control.clone(),
+        queue: Queue::default(),
+        state: Mutex::new(State { counts: Counts { dirs: 1, ..Counts::default() }, open: 1, failure: None }),
+    };
+    counter.queue.push_all(vec![root]);
+    tokio::task::spawn_blocking(move || {
+        let joined = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| counter.work())).collect();
+            threads.into_iter().map(|thread| thread.join().is_ok()).fold(true, |all, one| all && one)
+        });
+        let state = counter.state.into_inner();
+        match state.failure {
+            Some(error) => Err(error),
+            None if joined => Ok(state.counts),
+            None => Err(Error::Internal { reason: "a thread of the verification panicked".to_owned() }),
+        }
+    })
+    .await
+    .map_err(|error| Error::Internal { reason: error.to_string() })?
+}
+
+struct Counter {
+    reader: BlobReader,
+    index: Arc<Index>,
+    control: Control,
+    queue: Queue<TreeId>,
+    state: Mutex<State>,
+}
+
+struct State {
+    counts: Counts,
+    /// Trees that wait or are being read.
+    open: usize,
+    failure: Option<Error>,
+}
+
+impl Counter {
+    fn work(&self) {
+        let _close = CloseOnPanic(&self.queue);
+        while let Some(tree) = self.queue.pop() {
+            match self.tree(&tree) {
+                Ok((counts, subtrees)) => {
+                    let mut state = self.state.lock();
+                    state.counts.files += counts.files;
+                    state.counts.dirs += counts.dirs;
+                    state.counts.others += counts.others;
+                    state.counts.bytes += counts.bytes;
+                    state.open = state.open - 1 + subtrees.len();
+                    let is_done = state.open == 0;
+                    drop(state);
+                    if is_done {
+                        self.queue.close();
+                    } else {
+                        self.queue.push_all(subtrees);
+                    }
+                }
+                Err(error) => {
+                    self.state.lock().failure.get_or_insert(error);
+                    self.queue.close();
+                }
+            }
+        }
+    }
+
+    fn tree(&self, id: &TreeId) -> Result<(Counts, Vec<TreeId>)> {
+        self.control.check()?;
+        let tree = self.reader.load_tree_blocking(id)?;
+        let mut counts = Counts::default();
+        let mut subtrees = Vec::new();
+        for node in &tree.nodes {
+            match node.node_type {
+                NodeType::Dir => {
+                    counts.dirs += 1;
+                    subtrees.push(node.subtree.ok_or_else(|| invalid(id, node, "is a directory without a tree"))?);
+                }
+                NodeType::File => {
+                    counts.files += 1;
+                    counts.bytes += self.content_length(id, node)?;
+                }
+                _ => counts.others += 1,
+            }
+        }
+        Ok((counts, subtrees))
+    }
+
+    fn content_length(&self, tree: &TreeId, node: &Node) -> Result<u64> {
+        let length = node.content.iter().flatten().try_fold(0, |sum: u64, id| {
+            let length = self.index.plain_length(BlobType::Data, id)?;
+            Some(sum + u64::from(length))
+        });
+        match length {
+            None => Err(invalid(tree, node, "refers to a blob that is not in the index")),
+            Some(length) if length != node.size => Err(invalid(tree, node, "has content of another length than its size")),
+            Some(length) => Ok(length),
+        }
+    }
+}
+
+fn invalid(tree: &TreeId, node: &Node, reason: &str) -> Error {
+    Error::InvalidTree { reason: format!("entry {:?} of tree {tree} {reason}", String::from_utf8_lossy(&node.name)) }
+}

@@ -1,0 +1,259 @@
+//! Going through directories.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{AtFlags, OFlags, Stat},
+    io::Errno,
+};
+
+use super::{
+    directory::{Directory, Opened},
+    session::{EnterTask, Session, Task},
+    tally::Change,
+};
+use crate::{
+    control::Counters,
+    error::{Error, Result},
+    format::{ExtendedAttribute, Node, NodeType},
+    source::{
+        SourceStep,
+        handles::Place,
+        listing,
+        metadata::{extended_attributes, node_of, node_type},
+        xattr::{Attributes, Holder},
+    },
+};
+
+/// Entries that one task looks at: enough to make taking a task worth it, few enough to keep all threads busy in one directory.
+const ENTRIES_PER_TASK: usize = 64;
+
+/// Looks at an entry that turns into something else under our eyes.
+const LOOKS: usize = 3;
+
+impl Session {
+    /// Opens and lists a directory and deals out its entries.
+    pub(super) fn enter(&self, task: EnterTask) -> Result<()> {
+        let EnterTask { place, above, previous_tree, was_there, targets, device } = task;
+        // At a path of the request the targets end: all of it is wanted.
+        let targets = targets.filter(|targets| !targets.whole);
+        let passing_through = targets.is_some();
+        let opened = self
+            .faults
+            .before(SourceStep::List, || place.path())
+            .and_then(|()| self.open_directory(&place, passing_through));
+        let handle = match opened {
+            Ok(handle) => handle,
+            Err(error) => return self.directory_lost(above, place.path(), error),
+        };
+        let stat = match rustix::fs::fstat(&handle) {
+            Ok(stat) => stat,
+            Err(errno) => return self.directory_lost(above, place.path(), errno.into()),
+        };
+        let mut node = node_of(place.name(), &stat, &self.users);
+        node.extended_attributes = self.attributes(Holder::Handle(handle.as_fd()), || place.path());
+        // A file system that is mounted on a directory below a path is not entered; the directory itself is recorded.
+        let is_foreign = !passing_through && device.is_some_and(|device| device != stat.st_dev);
+        let names = match &targets {
+            Some(targets) => targets.children.keys().cloned().collect(),
+            None if is_foreign => Vec::new(),
+            None => {
+                let listing = listing::list(handle.as_fd());
+                if let Some(error) = &listing.error {
+                    self.lost(place.path(), "list all of the directory", error);
+                }
+                listing.names
+            }
+        };
+        let names = self.without_excluded(&place, names);
+        drop(handle);
+        let directory = Directory::new(Opened {
+            previous: self.previous_nodes(previous_tree, &place),
+            device: (self.one_file_system && !passing_through).then_some(device.unwrap_or(stat.st_dev)),
+            place,
+            above,
+            node,
+            previous_tree,
+            was_there,
+            targets,
+            names,
+        });
+        self.deal_out(&directory)
+    }
+
+    fn open_directory(&self, place: &Arc<Place>, passing_through: bool) -> io::Result<Arc<OwnedFd>> {
+        let flags = OFlags::DIRECTORY;
+        match self.handles.open_for_listing(place, flags | OFlags::NOATIME) {
+            // Only the owner may leave the time of access alone.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => self.handles.open_for_listing(place, flags),
+            // To pass through a directory it need not be readable.
+            Err(error) if passing_through && Errno::from_io_error(&error) == Some(Errno::ACCESS) => self.handles.open(place),
+            other => other,
+        }
+    }
+
+    fn directory_lost(&self, above: Option<(Arc<Directory>, usize)>, path: PathBuf, error: io::Error) -> Result<()> {
+        match above {
+            Some((above, slot)) => {
+                self.entry_gone_or_lost(&above, path, "open the directory", &error);
+                self.complete(&above, slot, None)
+            }
+            None => Err(Error::File { operation: "open", path: path.display().to_string(), source: Arc::new(error) }),
+        }
+    }
+
+    /// An entry that is gone since its directory was listed is no error; a path of the request that is gone is one.
+    fn entry_gone_or_lost(&self, directory: &Directory, path: PathBuf, operation: &str, error: &io::Error) {
+        if directory.targets.is_none() && matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::STALE)) {
+            self.vanished.add_io(path, operation, error);
+        } else {
+            self.lost(path, operation, error);
+        }
+    }
+
+    fn without_excluded(&self, place: &Place, mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        if self.excludes.is_empty() {
+            return names;
+        }
+        let mut path = place.entry_path_bytes(b"");
+        let base = path.len();
+        names.retain(|name| {
+            path.truncate(base);
+            path.extend_from_slice(name);
+            !self.excludes.matches(&path)
+        });
+        names
+    }
+
+    /// The directory's entries in the parent snapshot. If they cannot be read, everything is read again instead.
+    fn previous_nodes(&self, tree: Option<crate::TreeId>, place: &Place) -> Vec<Node> {
+        let Some(tree) = tree else { return Vec::new() };
+        match self.reader.load_tree_blocking(&tree) {
+            Ok(tree) if tree.nodes.is_sorted_by(|left, right| left.name < right.name) => tree.nodes,
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(path = %place.path().display(), %tree, %error, "a tree of the parent snapshot is not readable, its files are read again");
+                Vec::new()
+            }
+        }
+    }
+
+    fn deal_out(&self, directory: &Arc<Directory>) -> Result<()> {
+        let count = directory.names.len();
+        if count == 0 {
+            return self.close_directory(directory.clone());
+        }
+        let first = count.min(ENTRIES_PER_TASK);
+        let later = (first..count)
+            .step_by(ENTRIES_PER_TASK)
+            .map(|start| Task::Entries(directory.clone(), start..(start + ENTRIES_PER_TASK).min(count)))
+            .collect();
+        self.queue.push_all(later);
+        self.entries(directory, 0..first)
+    }
+
+    /// Looks at some entries of a directory; those that are directories are left for later.
+    pub(super) fn entries(&self, directory: &Arc<Directory>, range: std::ops::Range<usize>) -> Result<()> {
+        let mut directories = Vec::new();
+        for slot in range {
+            self.control.check()?;
+            self.entry(directory, slot, &mut directories)?;
+        }
+        self.queue.push_all(directories);
+        Ok(())
+    }
+
+    fn entry(&self, directory: &Arc<Directory>, slot: usize, directories: &mut Vec<Task>) -> Result<()> {
+        let targets = directory.targets.as_ref().and_then(|targets| targets.children.get(&directory.names[slot]));
+        for _ in 0..LOOKS {
+            let stat = match self.look(directory, slot) {
+                Ok(stat) => stat,
+                Err(error) => {
+                    self.entry_gone_or_lost(directory, directory.path_of(slot), "read the metadata", &error);
+                    return self.complete(directory, slot, None);
+                }
+            };
+            match node_type(&stat) {
+                NodeType::Dir => {
+                    let previous = directory.previous(slot).filter(|node| node.node_type == NodeType::Dir);
+                    directories.push(Task::Enter(EnterTask {
+                        place: directory.place.child(&directory.names[slot]),
+                        above: Some((directory.clone(), slot)),
+                        previous_tree: previous.and_then(|node| node.subtree),
+                        was_there: previous.is_some(),
+                        targets: targets.cloned(),
+                        device: directory.device,
+                    }));
+                    return Ok(());
+                }
+                _ if targets.is_some_and(|targets| !targets.whole) => {
+                    self.lost(directory.path_of(slot), "pass through", &Errno::NOTDIR.into());
+                    return self.complete(directory, slot, None);
+                }
+                NodeType::File => {
+                    if self.file(directory, slot, &stat)? {
+                        return Ok(());
+                    }
+                }
+                _ => {
+                    if let Some(node) = self.other(directory, slot, &stat) {
+                        self.counting.other();
+                        return self.complete(directory, slot, Some(node));
+                    }
+                }
+            }
+        }
+        self.lost(directory.path_of(slot), "read the entry: it keeps turning into something else", &Errno::AGAIN.into());
+        self.complete(directory, slot, None)
+    }
+
+    fn look(&self, directory: &Directory, slot: usize) -> io::Result<Stat> {
+        self.faults.before(SourceStep::Stat, || directory.path_of(slot))?;
+        let handle = self.handles.open(&directory.place)?;
+        Ok(rustix::fs::statat(handle, directory.names[slot].as_slice(), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// The node of a link, device, FIFO or socket, none of which is ever opened. `None` if it is no longer what it was.
+    fn other(&self, directory: &Arc<Directory>, slot: usize, stat: &Stat) -> Option<Node> {
+        let name = directory.names[slot].as_slice();
+        let handle = self.handles.open(&directory.place).ok()?;
+        let mut node = node_of(name, stat, &self.users);
+        if node.node_type == NodeType::Symlink {
+            node.link_target = rustix::fs::readlinkat(&handle, name, Vec::new()).ok()?.into_bytes();
+        }
+        node.extended_attributes = self.attributes(Holder::Entry(handle.as_fd(), name), || directory.path_of(slot));
+        Some(node)
+    }
+
+    /// The readable attributes; the others become warnings.
+    pub(super) fn attributes(&self, holder: Holder<'_>, path: impl Fn() -> PathBuf) -> Vec<ExtendedAttribute> {
+        let attributes = holder.read().unwrap_or_else(|error| {
+            // A handle that only passes through has no attributes to give.
+            if Errno::from_io_error(&error) != Some(Errno::BADF) {
+                self.warnings.add_io(path(), "list the extended attributes", &error);
+            }
+            Attributes::default()
+        });
+        for (name, error) in &attributes.unreadable {
+            let operation = format!("read the extended attribute {}", String::from_utf8_lossy(name));
+            self.warnings.add_io(path(), &operation, error);
+        }
+        extended_attributes(attributes)
+    }
+
+    /// Counts a file that will be in the snapshot.
+    pub(super) fn count_file(&self, change: Change, size: u64) {
+        self.counting.file(change, size);
+        let counters = self.control.counters();
+        Counters::add(&counters.files_done, 1);
+        Counters::add(&counters.bytes_done, size);
+        if change == Change::Unmodified {
+            Counters::add(&counters.files_unchanged, 1);
+        }
+    }
+}

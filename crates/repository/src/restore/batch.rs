@@ -1,0 +1,285 @@
+//! A batch of files: what of them is there already, and which blobs are wanted where.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicUsize,
+            Ordering::{AcqRel, Relaxed},
+        },
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    file::{FileTarget, Standing, has_content},
+    report::add,
+    restorer::Restorer,
+    settle::{Subject, settle},
+};
+use crate::{
+    BlobId, Counters, PackId,
+    error::Result,
+    format::BlobType,
+    index::BlobLocation,
+    source::content::file_size,
+};
+
+/// Where a blob is wanted: a file of the batch and an offset in it.
+pub(super) type Use = (u32, u64);
+
+/// What one pack is read for.
+pub(super) struct PackPlan {
+    pub(super) pack: PackId,
+    /// The first file that needs it; packs are read in the order of need.
+    first_file: u32,
+    pub(super) blobs: HashMap<BlobId, (BlobLocation, Vec<Use>)>,
+}
+
+/// A part of a file's content, by its place in the file.
+struct Part {
+    id: BlobId,
+    offset: u64,
+    length: u64,
+}
+
+impl Restorer {
+    /// Restores files with all there is to them.
+    pub(super) fn restore_files(&self, files: Vec<FileTarget>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let plans: Mutex<HashMap<PackId, PackPlan>> = Mutex::default();
+        let next = AtomicUsize::new(0);
+        self.in_parallel(|| {
+            let mut buffer = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                let Some(file) = files.get(number) else { return Ok(()) };
+                self.check()?;
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                self.prepare(number, file, &plans, &mut buffer);
+            }
+        })?;
+        let mut packs: Vec<PackPlan> = plans.into_inner().into_values().collect();
+        packs.sort_by_key(|plan| plan.first_file);
+        self.fetch_packs(&files, packs)
+    }
+
+    /// Runs the same work on all threads; the first error counts.
+    pub(super) fn in_parallel(&self, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.workers).map(|_| scope.spawn(&work)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err(crate::Error::Internal { reason: "a thread of the restore panicked".to_owned() })))
+                .fold(Ok(()), Result::and)
+        })
+    }
+
+    /// Finds out what of a file must be written. A file for which that is nothing is finished at once.
+    fn prepare(&self, number: u32, file: &FileTarget, plans: &Mutex<HashMap<PackId, PackPlan>>, buffer: &mut Vec<u8>) {
+        let parts = self.parts(file);
+        let wanted = match self.compare(file, parts, buffer) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                file.failed.store(true, Relaxed);
+                self.failed(file.path(), "restore the file", &error);
+                return;
+            }
+        };
+        if wanted.is_empty() {
+            let is_unchanged = file.identity().is_some() && file.damage.lock().is_empty();
+            self.finish(file, is_unchanged);
+            return;
+        }
+        // It is opened again when its parts come; until then many others may be compared.
+        file.close();
+        file.remaining.store(wanted.len(), Relaxed);
+        let located: Vec<_> = wanted.into_iter().map(|part| (self.index.locate(BlobType::Data, &part.id), part)).collect();
+        let mut missing = Vec::new();
+        {
+            let mut plans = plans.lock();
+            for (location, part) in located {
+                let Some(location) = location else {
+                    missing.push(part);
+                    continue;
+                };
+                let plan = plans.entry(location.pack).or_insert_with(|| PackPlan { pack: location.pack, first_file: number, blobs: HashMap::new() });
+                plan.first_file = plan.first_file.min(number);
+                plan.blobs.entry(part.id).or_insert_with(|| (location, Vec::new())).1.push((number, part.offset));
+            }
+        }
+        for part in missing {
+            self.part_damaged(file, part.offset, part.length, "its blob is not in the repository's index");
+        }
+    }
+
+    /// The parts of a file whose place is known. Of a blob that the index does not know neither the length is known, so that what
+    /// follows it can be placed only by counting back from the end; a range that cannot be placed is noted as damaged.
+    fn parts(&self, file: &FileTarget) -> Vec<Part> {
+        let content = file.node.content.as_deref().unwrap_or_default();
+        let lengths: Vec<Option<u64>> = content.iter().map(|id| self.index.plain_length(BlobType::Data, id).map(u64::from)).collect();
+        let place = |numbers: std::ops::Range<usize>, mut offset: u64| {
+            let mut parts = Vec::with_capacity(numbers.len());
+            for number in numbers {
+                let length = lengths[number].unwrap_or(0);
+                parts.push(Part { id: content[number], offset, length });
+                offset += length;
+            }
+            (parts, offset)
+        };
+        let size = file.node.size;
+        let Some(first_unknown) = lengths.iter().position(Option::is_none) else {
+            let (parts, end) = place(0..content.len(), 0);
+            if end != size {
+                let reason = format!("the blobs of the content have {end} bytes");
+                file.damage.lock().add(end.min(size), end.abs_diff(size), &reason);
+                let _ = file.leave_hole();
+            }
+            return parts;
+        };
+        let last_unknown = lengths.iter().rposition(Option::is_none).unwrap_or(first_unknown);
+        let (mut parts, hole_start) = place(0..first_unknown, 0);
+        let tail: u64 = lengths[last_unknown + 1..].iter().flatten().sum();
+        let hole_end = size.saturating_sub(tail).max(hole_start);
+        let reason = format!("blob {} is not in the repository's index", content[first_unknown]);
+        file.damage.lock().add(hole_start, hole_end - hole_start, &reason);
+        let _ = file.leave_hole();
+        parts.extend(place(last_unknown + 1..content.len(), hole_end).0);
+        parts
+    }
+
+    /// The parts that must be written; what the target has already is left out.
+    fn compare(&self, file: &FileTarget, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
+        match file.standing(&self.handles)? {
+            Standing::Nothing => Ok(self.without_holes(file, parts)),
+            Standing::File(handle, stat) => {
+                let differing = self.differing(&handle, file_size(&stat), parts, buffer)?;
+                file.keep(handle, &stat);
+                Ok(differing)
+            }
+            Standing::Untouchable(handle, stat) => {
+                let all = parts.iter().map(|part| Part { ..*part }).collect();
+                let differing = self.differing(&handle, file_size(&stat), parts, buffer)?;
+                if differing.is_empty() && file_size(&stat) == file.node.size {
+                    file.keep(handle, &stat);
+                    return Ok(differing);
+                }
+                let directory = self.handles.open(&file.place)?;
+                super::target::clear(&self.handles, directory.as_fd(), &file.node.name)?;
+                Ok(self.without_holes(file, all))
+            }
+        }
+    }
+
+    fn without_holes(&self, file: &FileTarget, mut parts: Vec<Part>) -> Vec<Part> {
+        let before = parts.len();
+        parts.retain(|part| part.id != self.zero_chunk.0);
+        if parts.len() < before {
+            let _ = file.leave_hole();
+            self.written((before - parts.len()) as u64 * self.zero_chunk.1 as u64);
+        }
+        parts
+    }
+
+    fn differing(&self, handle: &OwnedFd, size: u64, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
+        let mut differing = Vec::new();
+        for part in parts {
+            let is_there = part.offset + part.length <= size && has_content(handle, part.offset, part.length as usize, &part.id, buffer)?;
+            if is_there {
+                add(&self.counting.bytes_unchanged, part.length);
+                Counters::add(&self.control.counters().bytes_done, part.length);
+            } else {
+                differing.push(part);
+            }
+        }
+        Ok(differing)
+    }
+
+    /// Counts content that was written.
+    pub(super) fn written(&self, bytes: u64) {
+        add(&self.counting.bytes_written, bytes);
+        Counters::add(&self.control.counters().bytes_done, bytes);
+    }
+
+    /// Notes a range that cannot be restored.
+    pub(super) fn part_damaged(&self, file: &FileTarget, offset: u64, length: u64, reason: &str) {
+        file.damage.lock().add(offset, length, reason);
+        let _ = file.leave_hole();
+        self.part_done(file);
+    }
+
+    /// Counts down the parts of a file and finishes it with the last one.
+    pub(super) fn part_done(&self, file: &FileTarget) {
+        if file.remaining.fetch_sub(1, AcqRel) == 1 {
+            self.finish(file, false);
+        }
+    }
+
+    /// Gives a file its length and metadata and lets go of it.
+    fn finish(&self, file: &FileTarget, was_unchanged: bool) {
+        if !file.failed.load(Relaxed) {
+            let finished = file.open(&self.handles).and_then(|handle| {
+                file.set_length(&handle)?;
+                Ok(settle(Subject::Open(handle.as_fd()), &file.node, self.policy, false))
+            });
+            match finished {
+                Ok(findings) => self.finished(file, findings, was_unchanged),
+                Err(error) => {
+                    file.failed.store(true, Relaxed);
+                    self.failed(file.path(), "restore the file", &error);
+                }
+            }
+        }
+        let mut damage = file.damage.lock();
+        if !damage.is_empty() {
+            self.add_error(file.path(), damage.describe(), "damaged");
+        }
+        drop(damage);
+        file.close();
+    }
+
+    fn finished(&self, file: &FileTarget, findings: Vec<super::settle::Finding>, was_unchanged: bool) {
+        self.add_findings(|| file.path(), findings);
+        let counter = if was_unchanged { &self.counting.files_unchanged } else { &self.counting.files_restored };
+        add(counter, 1);
+        Counters::add(&self.control.counters().files_done, 1);
+        if let (Some(group), Some(identity)) = (file.group, file.identity()) {
+            self.groups.restored(group, identity);
+        }
+    }
+}
+
+/// Files that are open for writing are closed again when there are too many of them.
+pub(super) struct OpenFiles<'a> {
+    files: &'a [FileTarget],
+    ring: Mutex<std::collections::VecDeque<u32>>,
+}
+
+impl<'a> OpenFiles<'a> {
+    const MOST: usize = 256;
+
+    pub(super) fn new(files: &'a [FileTarget]) -> Self {
+        Self { files, ring: Mutex::default() }
+    }
+
+    /// The open file of this number; the one that was opened longest ago may be closed for it.
+    pub(super) fn open(&self, restorer: &Restorer, number: u32) -> io::Result<Arc<OwnedFd>> {
+        let handle = self.files[number as usize].open(&restorer.handles)?;
+        let mut ring = self.ring.lock();
+        if ring.back() != Some(&number) {
+            ring.push_back(number);
+        }
+        let oldest = if ring.len() > Self::MOST { ring.pop_front() } else { None };
+        drop(ring);
+        if let Some(oldest) = oldest.filter(|oldest| *oldest != number) {
+            self.files[oldest as usize].close();
+        }
+        Ok(handle)
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading packs and writing their blobs to where they are wanted.
+
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
+
+use super::{
+    batch::{OpenFiles, PackPlan, Use},
+    file::FileTarget,
+    restorer::Restorer,
+    walk::is_damage,
+};
+use crate::{
+    BlobId,
+    error::{Error, Result},
+    format::BlobType,
+    pack::{BlobScratch, FetchedPack, PackedBlob},
+};
+
+impl Restorer {
+    /// Reads each pack once, several at a time, and writes what it holds. No more packs are in memory than there are threads.
+    pub(super) fn fetch_packs(&self, files: &[FileTarget], packs: Vec<PackPlan>) -> Result<()> {
+        let open_files = OpenFiles::new(files);
+        let next = AtomicUsize::new(0);
+        self.in_parallel(|| {
+            let mut scratch = BlobScratch::default();
+            while let Some(plan) = packs.get(next.fetch_add(1, Relaxed)) {
+                self.check()?;
+                if self.is_full.load(Relaxed) {
+                    self.give_up(files, plan);
+                } else {
+                    self.restore_pack(files, &open_files, plan, &mut scratch)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn restore_pack(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, plan: &PackPlan, scratch: &mut BlobScratch) -> Result<()> {
+        let mut wanted: Vec<(PackedBlob, &[Use])> = plan
+            .blobs
+            .iter()
+            .map(|(id, (location, uses))| (PackedBlob { blob_type: BlobType::Data, id: *id, location: *location }, uses.as_slice()))
+            .collect();
+        wanted.sort_by_key(|(blob, _)| blob.location.offset);
+        let blobs: Vec<PackedBlob> = wanted.iter().map(|(blob, _)| *blob).collect();
+        let fetched = match self.reader.fetch_pack_blocking(plan.pack, &blobs) {
+            Ok(fetched) => Ok(fetched),
+            Err(error) if is_damage(&error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        for (blob, uses) in wanted {
+            self.check()?;
+            let length = u64::from(blob.location.plain_length());
+            match self.with_plain(fetched.as_ref().ok(), &blob, scratch, |plain| self.write_uses(files, open_files, uses, plain)) {
+                Ok(()) => {}
+                Err(error) if is_damage(&error) => {
+                    for &(number, offset) in uses {
+                        self.part_damaged(&files[number as usize], offset, length, &error.to_string());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the plain bytes of a blob to `then`: from the pack that was fetched, or from wherever else there is a copy.
+    fn with_plain(&self, fetched: Option<&FetchedPack>, blob: &PackedBlob, scratch: &mut BlobScratch, then: impl FnOnce(&[u8])) -> Result<()> {
+        if let Some(Ok(plain)) = fetched.map(|fetched| fetched.decode(blob, scratch)) {
+            then(plain);
+            return Ok(());
+        }
+        then(&self.load_elsewhere(&blob.id)?);
+        Ok(())
+    }
+
+    fn load_elsewhere(&self, id: &BlobId) -> Result<bytes::Bytes, Error> {
+        self.reader.load_blob_blocking(BlobType::Data, id)
+    }
+
+    fn write_uses(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, uses: &[Use], plain: &[u8]) {
+        for &(number, offset) in uses {
+            let file = &files[number as usize];
+            if !file.failed.load(Relaxed) {
+                let written = open_files.open(self, number).and_then(|handle| file.write(&handle, offset, plain));
+                match written {
+                    Ok(()) => self.written(plain.len() as u64),
+                    Err(error) => self.file_failed(file, &error),
+                }
+            }
+            self.part_done(file);
+        }
+    }
+
+    /// Names a file whose writing failed, once.
+    fn file_failed(&self, file: &FileTarget, error: &std::io::Error) {
+        if !file.failed.swap(true, AcqRel) {
+            self.failed(file.path(), "write the file", error);
+        }
+    }
+
+    /// Names the files that will not be complete because there is no room left.
+    fn give_up(&self, files: &[FileTarget], plan: &PackPlan) {
+        let full = rustix::io::Errno::NOSPC.into();
+        for &(number, _) in plan.blobs.values().flat_map(|(_, uses)| uses) {
+            let file = &files[number as usize];
+            self.file_failed(file, &full);
+            self.part_done(file);
+        }
+    }
+}
