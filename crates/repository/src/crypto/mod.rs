@@ -1,0 +1,8 @@
+//! How bytes are sealed: AES-256-CTR with Poly1305-AES, keys derived by scrypt.
+
+mod cipher;
+mod kdf;
+
+pub(crate) use cipher::random_bytes;
+pub use cipher::{Cipher, MasterKey, Unauthentic};
+pub use kdf::{ScryptCost, ScryptParameters, derive_key};

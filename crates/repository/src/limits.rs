@@ -1,0 +1,80 @@
+//! Bounds on what is read from a repository, and the sizes and times we choose.
+//!
+//! Everything a store hands us is hostile until bounded (reliability S-42): a repository may have been written by someone
+//! who wants this process to allocate without end, loop or wait for ever.
+
+use std::time::Duration;
+
+/// Largest config, key or lock object that is read, in bytes. Real ones stay under 2 KiB.
+pub const MAX_SMALL_OBJECT: u64 = 1 << 20;
+
+/// Largest snapshot object, in bytes. A snapshot lists paths, tags and excludes, so it may grow with its arguments.
+pub const MAX_SNAPSHOT_OBJECT: u64 = 32 << 20;
+
+/// Largest index object as stored, in bytes. restic closes an index at 150,000 blobs, some 12 MiB stored.
+pub const MAX_INDEX_OBJECT: u64 = 256 << 20;
+
+/// Largest unpacked file (index, snapshot, lock) after decompression, in bytes.
+pub const MAX_UNPACKED_PLAIN: usize = 512 << 20;
+
+/// Largest pack header, in bytes; restic refuses more.
+pub const MAX_PACK_HEADER: u32 = (16 << 20) + 4;
+
+/// Largest pack file that is read as one, in bytes. restic's option allows 128 MiB, to which the last blob comes.
+pub const MAX_PACK_OBJECT: u64 = 1 << 30;
+
+/// Largest data blob after decompression: the chunker's maximum is 8 MiB, other settings of other tools fit too.
+pub const MAX_DATA_BLOB: usize = 64 << 20;
+
+/// Largest tree blob after decompression; about a million entries of one directory fit.
+pub const MAX_TREE_BLOB: usize = 512 << 20;
+
+/// Keys tried when opening; restic stops at 20 as well.
+pub const MAX_KEYS: usize = 20;
+
+/// scrypt cost bounds: memory is `128 * r * N` bytes, time grows with `N * r * p`.
+pub const MAX_SCRYPT_LOG_N: u8 = 22;
+/// See [`MAX_SCRYPT_LOG_N`].
+pub const MAX_SCRYPT_R: u32 = 64;
+/// See [`MAX_SCRYPT_LOG_N`].
+pub const MAX_SCRYPT_P: u32 = 256;
+/// Most memory that scrypt may take, in bytes.
+pub const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
+
+/// A pack is closed once it holds this many bytes (restic's default as well). One blob may go beyond.
+pub const DEFAULT_PACK_SIZE: u32 = 16 << 20;
+/// Bounds for the pack size option, restic's.
+pub const MIN_PACK_SIZE: u32 = 4 << 20;
+/// See [`MIN_PACK_SIZE`].
+pub const MAX_PACK_SIZE: u32 = 128 << 20;
+
+/// Entries of one pack at most, so that its header (41 bytes an entry) stays far below [`MAX_PACK_HEADER`].
+pub const MAX_PACK_ENTRIES: usize = 65_000;
+
+/// An index file is written when this many blobs wait for one.
+pub const INDEX_BLOBS: usize = 50_000;
+
+/// An index file is also written when the oldest waiting pack has waited this long: what a killed backup
+/// leaves un-indexed is at most this much work (engine §4.8).
+pub const INDEX_AGE: Duration = Duration::from_secs(60);
+
+/// Objects fetched at a time when many small ones are read (index, snapshots, locks).
+pub const PARALLEL_READS: usize = 16;
+
+/// Deletes in flight.
+pub const PARALLEL_DELETES: usize = 16;
+
+/// Uploads in flight at most.
+pub const UPLOADS_IN_FLIGHT: usize = 8;
+
+/// Memory for packs that wait for or are in upload, in bytes. The producers wait when it is used up.
+pub const UPLOAD_MEMORY: usize = 64 << 20;
+
+/// How long a flush may go on after cancellation: a cancelled backup exits within 5 s (engine §4.9).
+pub const CANCELLED_FLUSH: Duration = Duration::from_secs(4);
+
+/// Blobs closer than this are read with one request.
+pub const READ_GAP: u64 = 512 << 10;
+
+/// Raw tree packs kept in memory by one reader, in bytes.
+pub const TREE_CACHE: usize = 48 << 20;

@@ -1,0 +1,207 @@
+//! Objects of a repository in the store: keys, bounded reads, writes, listings, deletes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use crate::control::{Control, Counters};
+use crate::error::{Error, Result};
+use crate::format::Id;
+use crate::limits;
+
+/// How objects that must not exist yet are created; the store's probe decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CreateMode {
+    /// The store honours `If-None-Match: *` (or creates files exclusively).
+    #[default]
+    Conditional,
+    /// The store ignores conditions: look before, write, look again.
+    ListBased,
+}
+
+/// The kinds of objects of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FileType {
+    Config,
+    Key,
+    Lock,
+    Snapshot,
+    Index,
+    Pack,
+}
+
+impl FileType {
+    /// The directory, as restic names it.
+    pub fn directory(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Key => "keys",
+            Self::Lock => "locks",
+            Self::Snapshot => "snapshots",
+            Self::Index => "index",
+            Self::Pack => "data",
+        }
+    }
+
+    fn most_bytes(self) -> u64 {
+        match self {
+            Self::Config | Self::Key | Self::Lock => limits::MAX_SMALL_OBJECT,
+            Self::Snapshot => limits::MAX_SNAPSHOT_OBJECT,
+            Self::Index => limits::MAX_INDEX_OBJECT,
+            Self::Pack => limits::MAX_PACK_OBJECT,
+        }
+    }
+
+    /// The key of an object of this type.
+    pub fn key(self, id: &Id) -> String {
+        match self {
+            Self::Config => "config".to_owned(),
+            Self::Pack => {
+                let hex = id.to_string();
+                format!("data/{}/{hex}", &hex[..2])
+            }
+            _ => format!("{}/{id}", self.directory()),
+        }
+    }
+}
+
+/// An object seen in a listing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed {
+    pub id: Id,
+    pub size: u64,
+    /// When the store took it, by the store's clock.
+    pub modified: Timestamp,
+}
+
+/// Access to the objects of one repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Objects {
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// Reads a whole object; refuses before reading if it is larger than its type allows.
+    pub async fn get(&self, file: FileType, id: &Id, control: &Control) -> Result<Bytes> {
+        let key = file.key(id);
+        control
+            .run(async {
+                let result = self.store.get(&path(&key)?).await.map_err(|source| store_error("read", &key, source))?;
+                if result.meta.size > file.most_bytes() {
+                    return Err(Error::BeyondLimit { what: "size of an object", found: result.meta.size, limit: file.most_bytes() });
+                }
+                let bytes = result.bytes().await.map_err(|source| store_error("read", &key, source))?;
+                Counters::add(&control.counters().bytes_downloaded, bytes.len() as u64);
+                Ok(bytes)
+            })
+            .await
+    }
+
+    /// Reads a part of a pack.
+    pub async fn get_range(&self, pack: &Id, start: u64, end: u64, control: &Control) -> Result<Bytes> {
+        let key = FileType::Pack.key(pack);
+        control
+            .run(async {
+                let bytes = self.store.get_range(&path(&key)?, start..end).await.map_err(|source| store_error("read", &key, source))?;
+                if bytes.len() as u64 != end - start {
+                    return Err(Error::damaged(&key, format!("it ends before byte {end}")));
+                }
+                Counters::add(&control.counters().bytes_downloaded, bytes.len() as u64);
+                Ok(bytes)
+            })
+            .await
+    }
+
+    /// Writes an object. Ids are sums of the content, so writing one twice is harmless.
+    pub async fn put(&self, file: FileType, id: &Id, bytes: Bytes) -> Result<()> {
+        let key = file.key(id);
+        self.store.put(&path(&key)?, PutPayload::from_bytes(bytes)).await.map_err(|source| store_error("write", &key, source))?;
+        Ok(())
+    }
+
+    /// Writes the config, which must not exist yet.
+    pub async fn create_config(&self, bytes: Bytes) -> Result<()> {
+        let key = FileType::Config.key(&Id([0; 32]));
+        let options = PutOptions::from(PutMode::Create);
+        match self.store.put_opts(&path(&key)?, PutPayload::from_bytes(bytes), options).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Err(Error::RepositoryExists { key }),
+            Err(source) => Err(store_error("create", &key, source)),
+        }
+    }
+
+    /// Size and time of an object; `None` if it does not exist.
+    pub async fn head(&self, file: FileType, id: &Id) -> Result<Option<Listed>> {
+        let key = file.key(id);
+        match self.store.head(&path(&key)?).await {
+            Ok(meta) => Ok(Some(Listed { id: *id, size: meta.size, modified: timestamp(&meta) })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(store_error("look at", &key, source)),
+        }
+    }
+
+    /// Lists all objects of a type. An error half-way is an error: a partial list is never returned (reliability D4).
+    pub async fn list(&self, file: FileType, control: &Control) -> Result<Vec<Listed>> {
+        let directory = file.directory();
+        let prefix = path(directory)?;
+        control
+            .run(async {
+                let mut listed = Vec::new();
+                let mut entries = self.store.list(Some(&prefix));
+                while let Some(meta) = entries.try_next().await.map_err(|source| store_error("list", directory, source))? {
+                    // Names of another form (temporary files, a gateway's markers) are not objects of the repository.
+                    if let Some(Ok(id)) = meta.location.filename().map(str::parse) {
+                        listed.push(Listed { id, size: meta.size, modified: timestamp(&meta) });
+                    }
+                }
+                Ok(listed)
+            })
+            .await
+    }
+
+    /// Deletes an object; that it is gone already is success.
+    pub async fn delete(&self, file: FileType, id: &Id) -> Result<()> {
+        let key = file.key(id);
+        match self.store.delete(&path(&key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(store_error("delete", &key, source)),
+        }
+    }
+
+    /// Deletes several objects, some at a time; stops at the first error.
+    pub async fn delete_all(&self, file: FileType, ids: &[Id], control: &Control) -> Result<()> {
+        futures::stream::iter(ids)
+            .map(|id| async move {
+                control.check()?;
+                self.delete(file, id).await
+            })
+            .buffer_unordered(limits::PARALLEL_DELETES)
+            .try_collect::<()>()
+            .await
+    }
+
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+}
+
+fn path(key: &str) -> Result<Path> {
+    Path::parse(key).map_err(|source| store_error("name", key, source.into()))
+}
+
+fn timestamp(meta: &object_store::ObjectMeta) -> Timestamp {
+    let nanos = i32::try_from(meta.last_modified.timestamp_subsec_nanos()).unwrap_or(0);
+    Timestamp::new(meta.last_modified.timestamp(), nanos).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn store_error(operation: &'static str, key: &str, source: object_store::Error) -> Error {
+    Error::Store { operation, key: key.to_owned(), source: Arc::new(source) }
+}

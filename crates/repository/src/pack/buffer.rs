@@ -1,0 +1,64 @@
+//! Buffers of packs are pooled: returning them to the system for each pack costs seconds of page faults per gigabyte.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Buffers that are not in use, all of about the same size.
+#[derive(Debug, Default)]
+pub(crate) struct BufferPool {
+    free: Mutex<Vec<Vec<u8>>>,
+}
+
+impl BufferPool {
+    /// A buffer of at least `length` bytes, all of them initialised, with any content.
+    pub fn take(self: &Arc<Self>, length: usize) -> PooledBuffer {
+        let mut bytes = self.free.lock().pop().unwrap_or_default();
+        if bytes.is_empty() {
+            // Fresh zeroed memory is mapped by the system page by page, as it is first written.
+            bytes = vec![0; length];
+        } else if bytes.len() < length {
+            bytes.resize(length, 0);
+        }
+        PooledBuffer { bytes, used: 0, pool: Arc::clone(self) }
+    }
+}
+
+/// A buffer that goes back to its pool when it is dropped.
+#[derive(Debug)]
+pub(crate) struct PooledBuffer {
+    bytes: Vec<u8>,
+    used: usize,
+    pool: Arc<BufferPool>,
+}
+
+impl PooledBuffer {
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// The bytes from the end of the used part on, at least `room` of them.
+    pub fn spare(&mut self, room: usize) -> &mut [u8] {
+        if self.bytes.len() < self.used + room {
+            self.bytes.resize(self.used + room, 0);
+        }
+        &mut self.bytes[self.used..]
+    }
+
+    /// Takes `length` bytes of the spare part to the used one.
+    pub fn advance(&mut self, length: usize) {
+        self.used = (self.used + length).min(self.bytes.len());
+    }
+}
+
+impl AsRef<[u8]> for PooledBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+}
+
+impl Drop for PooledBuffer {
+    fn drop(&mut self) {
+        self.pool.free.lock().push(std::mem::take(&mut self.bytes));
+    }
+}

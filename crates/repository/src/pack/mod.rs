@@ -1,0 +1,35 @@
+//! Packs: blobs sealed one after another into files of some 16 MiB, written in the background and read as a whole or in parts.
+
+mod buffer;
+mod builder;
+pub(crate) mod compress;
+mod fetch;
+mod header;
+mod open;
+mod reader;
+mod saver;
+mod tree_cache;
+mod upload;
+
+use builder::PackBuilder;
+pub use fetch::FetchedPack;
+pub(crate) use header::{parse_pack, read_pack_header};
+pub use open::BlobScratch;
+pub(crate) use open::open_blob;
+pub use reader::BlobReader;
+pub use saver::{BlobSaver, SaveTotals, SavedBlob, SaverOptions};
+
+use crate::format::BlobType;
+use crate::index::BlobLocation;
+use crate::BlobId;
+
+/// A blob and the place of one copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedBlob {
+    /// Data or tree.
+    pub blob_type: BlobType,
+    /// The blob.
+    pub id: BlobId,
+    /// Where it is.
+    pub location: BlobLocation,
+}
