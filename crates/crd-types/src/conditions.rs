@@ -82,9 +82,13 @@ pub const PROGRESSING: &str = "orlop.dev/Progressing";
 pub const CREDENTIALS_SHARED: &str = "orlop.dev/CredentialsShared";
 /// What the store was seen to do and not to do. On BackupStorage.
 pub const STORE_CAPABLE: &str = "orlop.dev/StoreCapable";
+/// How much the backup read and stored. On Snapshot.
+pub const TRANSFER: &str = "orlop.dev/Transfer";
 
 /// Reasons that go with a type while it is True or False.
 pub mod reason {
+    /// Of `orlop.dev/Transfer` when True.
+    pub const MEASURED: &str = "Measured";
     /// Of `BackendInitialized` when True.
     pub const BACKEND_INITIALIZATION_SUCCEEDED: &str = "BackendInitializationSucceeded";
     /// Of `BackendInitialized` when False.
@@ -380,6 +384,7 @@ pub const TYPES: &[ConditionType] = &[
         true_reason: Some(reason::STORAGE_KEY_SHARED),
         false_reason: Some(reason::STORAGE_KEY_NOT_SHARED),
     },
+    ConditionType { name: TRANSFER, on: "Snapshot", true_reason: Some(reason::MEASURED), false_reason: None },
     ConditionType {
         name: STORE_CAPABLE,
         on: "BackupStorage",
