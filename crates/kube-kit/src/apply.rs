@@ -42,7 +42,7 @@ pub enum ApplyError {
         /// Name of the object.
         name: String,
         /// What the API server said.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// An object of that name is there, but it belongs to somebody else or says something else.
     #[error("{kind} {namespace}/{name} exists and is not ours ({difference}): rename or remove it")]
@@ -88,7 +88,7 @@ impl ApplyError {
             kind: K::kind(&()).into_owned(),
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
-            source,
+            source: Box::new(source),
         }
     }
 

@@ -53,7 +53,7 @@ pub enum StatusError {
         /// Name of the object.
         name: String,
         /// What the API server said.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
 }
 
@@ -112,7 +112,7 @@ where
         } else if error::is_conflict(&source) {
             StatusError::Conflict { kind, namespace, name }
         } else {
-            StatusError::Api { kind, namespace, name, source }
+            StatusError::Api { kind, namespace, name, source: Box::new(source) }
         }
     })
 }

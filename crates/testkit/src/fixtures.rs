@@ -23,6 +23,7 @@ pub const NAMESPACE: &str = "shop";
 /// # Panics
 /// When it does not parse.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
 pub fn object<K: DeserializeOwned>(value: Value) -> K {
     match serde_json::from_value(value.clone()) {
         Ok(object) => object,

@@ -85,12 +85,14 @@ impl<K: Resource> Runner<K> {
     #[must_use]
     pub fn owns<Child: Resource>(self, api: Api<Child>, config: watcher::Config) -> Self {
         let (group, kind) = (K::group(&()), K::kind(&()));
+        // Any version of the group is the same object.
+        let group_of = |api_version: &str| api_version.rsplit_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default();
         self.watches_meta(api, config, move |meta| {
             let owners = meta.owner_references.as_deref().unwrap_or_default();
             owners
                 .iter()
                 .filter(|owner| owner.controller == Some(true) && owner.kind == kind)
-                .filter(|owner| owner.api_version.split('/').next() == Some(group.as_ref()))
+                .filter(|owner| group_of(&owner.api_version) == group)
                 .map(|owner| (meta.namespace.clone().unwrap_or_default(), owner.name.clone()))
                 .collect()
         })

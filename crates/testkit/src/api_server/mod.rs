@@ -68,7 +68,15 @@ impl ApiServer {
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
         let value = to_value(object);
-        from_value(self.state.lock().seed(&resource_of::<K>(), value))
+        from_value(&self.state.lock().seed(&resource_of::<K>(), value))
+    }
+
+    /// Stores an object that need not have the shape of its kind, in `resource` of `group`.
+    ///
+    /// # Panics
+    /// When it has no name.
+    pub fn put_json(&self, group: &str, resource: &str, object: Value) -> Value {
+        self.state.lock().seed(&(group.to_owned(), resource.to_owned()), object)
     }
 
     /// The object as it is now.
@@ -81,7 +89,7 @@ impl ApiServer {
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
         let key = Key::of(&resource_of::<K>(), namespace, name);
-        self.state.lock().object(&key).cloned().map(from_value)
+        self.state.lock().object(&key).map(from_value)
     }
 
     /// All objects of a kind, by namespace and name.
@@ -93,7 +101,7 @@ impl ApiServer {
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
-        self.state.lock().objects(&resource_of::<K>()).cloned().map(from_value).collect()
+        self.state.lock().objects(&resource_of::<K>()).map(from_value).collect()
     }
 
     /// Changes an object as another client or controller would, status included; watches see it.
@@ -109,7 +117,7 @@ impl ApiServer {
         };
         change(&mut object);
         let mut state = self.state.lock();
-        from_value(state.overwrite(&Key::of(&resource_of::<K>(), namespace, name), to_value(&object)))
+        from_value(&state.overwrite(&Key::of(&resource_of::<K>(), namespace, name), to_value(&object)))
     }
 
     /// Deletes an object as `kubectl delete` does: finalizers hold it, dependents follow.
@@ -184,8 +192,8 @@ fn to_value<K: Serialize>(object: &K) -> Value {
     }
 }
 
-fn from_value<K: DeserializeOwned>(value: Value) -> K {
-    match serde_json::from_value(value.clone()) {
+fn from_value<K: DeserializeOwned>(value: &Value) -> K {
+    match K::deserialize(value) {
         Ok(object) => object,
         Err(error) => panic!("object does not parse: {error}: {value}"),
     }
