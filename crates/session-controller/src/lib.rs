@@ -3,3 +3,9 @@
 //! May use: crd-types, proto-api, planner, service-kit, kube-kit. Decides nothing by itself: `planner` does.
 
 pub mod args;
+pub mod context;
+pub mod grpc;
+pub mod material;
+pub mod metrics;
+pub mod settings;
+pub mod snapshot;
