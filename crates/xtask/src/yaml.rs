@@ -8,63 +8,69 @@ use serde_json::Value;
 /// Words that some YAML parser reads as a boolean or null.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
-/// A document, with keys in the order of the value.
-pub(crate) fn write(value: &Value) -> String {
+/// A document, with keys in the order of the value. What `on_one_line` picks is written as JSON.
+pub(crate) fn write(value: &Value, on_one_line: &dyn Fn(&Value) -> bool) -> String {
     let mut text = String::new();
-    block(value, 0, &mut text);
+    Writer { on_one_line }.block(value, 0, &mut text);
     text
 }
 
-fn block(value: &Value, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, member) in members {
-                text.push_str(&indent);
-                text.push_str(&scalar(&Value::String(name.clone())));
-                text.push(':');
-                beneath(member, depth + 1, text);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                text.push_str(&indent);
-                text.push('-');
-                let mut inner = String::new();
-                beneath(item, depth + 1, &mut inner);
-                // A nested block starts on the line of its dash.
-                match inner.strip_prefix('\n') {
-                    Some(nested) => {
-                        text.push(' ');
-                        text.push_str(nested.trim_start());
-                    }
-                    None => text.push_str(&inner),
-                }
-            }
-        }
-        _ => {
-            text.push_str(&indent);
-            text.push_str(&scalar(value));
-            text.push('\n');
-        }
-    }
+struct Writer<'a> {
+    on_one_line: &'a dyn Fn(&Value) -> bool,
 }
 
-/// A value behind a key or a dash.
-fn beneath(value: &Value, depth: usize, text: &mut String) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            text.push('\n');
-            block(value, depth, text);
+impl Writer<'_> {
+    fn block(&self, value: &Value, depth: usize, text: &mut String) {
+        let indent = "  ".repeat(depth);
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                for (name, member) in members {
+                    text.push_str(&indent);
+                    text.push_str(&scalar(&Value::String(name.clone())));
+                    text.push(':');
+                    self.beneath(member, depth + 1, text);
+                }
+            }
+            Value::Array(items) if !items.is_empty() => {
+                for item in items {
+                    text.push_str(&indent);
+                    text.push('-');
+                    let mut inner = String::new();
+                    self.beneath(item, depth + 1, &mut inner);
+                    // A nested block starts on the line of its dash.
+                    match inner.strip_prefix('\n') {
+                        Some(nested) => {
+                            text.push(' ');
+                            text.push_str(nested.trim_start());
+                        }
+                        None => text.push_str(&inner),
+                    }
+                }
+            }
+            _ => {
+                text.push_str(&indent);
+                text.push_str(&scalar(value));
+                text.push('\n');
+            }
         }
-        Value::Array(items) if !items.is_empty() => {
-            text.push('\n');
-            block(value, depth, text);
-        }
-        _ => {
-            text.push(' ');
-            text.push_str(&scalar(value));
-            text.push('\n');
+    }
+
+    /// A value behind a key or a dash.
+    fn beneath(&self, value: &Value, depth: usize, text: &mut String) {
+        match value {
+            Value::Object(members) if !members.is_empty() && !(self.on_one_line)(value) => {
+                text.push('\n');
+                self.block(value, depth, text);
+            }
+            Value::Array(items) if !items.is_empty() => {
+                text.push('\n');
+                self.block(value, depth, text);
+            }
+            _ => {
+                text.push(' ');
+                text.push_str(&scalar(value));
+                text.push('\n');
+            }
         }
     }
 }
@@ -95,14 +101,16 @@ mod tests {
             "name": "a.b/c-d", "on": "off", "number": "1e3", "empty": {}, "list": [[1, 2], { "a": { "b": [] }, "c": "x: y # z" }, "t"],
             "multi": "line\nline", "quote": "say \"hi\" '{{'", "null": null, "0x": true
         });
-        let text = write(&value);
+        let text = write(&value, &|_| false);
         let back: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(back, value, "{text}");
+        let one_line = write(&value, &Value::is_object);
+        assert_eq!(serde_saphyr::from_str::<Value>(&one_line).unwrap(), value, "{one_line}");
     }
 
     #[test]
     fn words_that_look_like_booleans_are_quoted() {
-        assert_eq!(write(&json!({ "y": "Yes" })), "\"y\": \"Yes\"\n");
-        assert_eq!(write(&json!({ "type": "string" })), "type: string\n");
+        assert_eq!(write(&json!({ "y": "Yes" }), &|_| false), "\"y\": \"Yes\"\n");
+        assert_eq!(write(&json!({ "type": "string" }), &|_| false), "type: string\n");
     }
 }
