@@ -17,6 +17,7 @@ pub mod decision;
 pub mod layout;
 pub mod names;
 pub mod resolve;
+pub mod restore;
 pub mod retention;
 pub mod schedule;
 pub mod session;
