@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use storage::ErrorKind;
+
 use crate::format::{BlobType, Id};
 use crate::lock::LockHolder;
 
@@ -115,7 +117,7 @@ pub enum Error {
         reason: String,
     },
     /// The store failed.
-    #[error("cannot {operation} {key}: {source}")]
+    #[error("cannot {operation} {key}: {}", storage::cause_of(source))]
     Store {
         /// The verb.
         operation: &'static str,
@@ -175,9 +177,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Locked { .. } | Self::LockLost { .. } | Self::StoreLied { .. } | Self::VerificationFailed { .. } | Self::Internal { .. } => true,
-            Self::Store { source, .. } => {
-                matches!(source.as_ref(), object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
-            }
+            Self::Store { source, .. } => ErrorKind::of(source).is_retryable(),
             Self::Cancelled
             | Self::WrongPassword { .. }
             | Self::RepositoryMissing { .. }
@@ -199,7 +199,7 @@ impl Error {
     /// Whether the store says that the object is not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Store { source, .. } if matches!(source.as_ref(), object_store::Error::NotFound { .. }))
+        matches!(self, Self::Store { source, .. } if ErrorKind::of(source) == ErrorKind::NotFound)
     }
 
     /// A short stable name for metrics and events.
@@ -221,12 +221,7 @@ impl Error {
             Self::BeyondLimit { .. } => "BeyondLimit",
             Self::InvalidTree { .. } => "InvalidTree",
             Self::PruneRefused { .. } => "PruneRefused",
-            Self::Store { source, .. } => match source.as_ref() {
-                object_store::Error::NotFound { .. } => "ObjectMissing",
-                object_store::Error::PermissionDenied { .. } => "StorePermissionDenied",
-                object_store::Error::Unauthenticated { .. } => "StoreUnauthenticated",
-                _ => "StoreFailed",
-            },
+            Self::Store { source, .. } => ErrorKind::of(source).reason(),
             Self::StoreLied { .. } => "StoreLied",
             Self::VerificationFailed { .. } => "VerificationFailed",
             Self::InvalidPattern(_) => "InvalidPattern",
@@ -254,12 +249,7 @@ impl Error {
             Self::BeyondLimit { .. } => "check who can write to the repository: no ordinary client writes such an object",
             Self::InvalidTree { .. } => "run a check of the repository",
             Self::PruneRefused { .. } => "run a check and repair the index before pruning",
-            Self::Store { source, .. } => match source.as_ref() {
-                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                    "check the storage's credentials and their permissions on this prefix"
-                }
-                _ => "check that the storage is reachable",
-            },
+            Self::Store { source, .. } => ErrorKind::of(source).remedy(),
             Self::StoreLied { .. } => "check the storage's health: it lost an object after acknowledging it",
             Self::VerificationFailed { .. } => "check the node's memory: data changed between two looks",
             Self::InvalidPattern(_) => "correct the pattern",

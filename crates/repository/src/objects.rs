@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use storage::ErrorKind;
 
 use crate::control::{Control, Counters};
 use crate::error::{Error, Result};
@@ -143,7 +144,8 @@ impl Objects {
         let key = file.key(id);
         match self.store.head(&path(&key)?).await {
             Ok(meta) => Ok(Some(Listed { id: *id, size: meta.size, modified: timestamp(&meta) })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            // That the bucket is missing is no evidence about the object (invariant I8).
+            Err(source) if ErrorKind::of(&source) == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(store_error("look at", &key, source)),
         }
     }
@@ -171,7 +173,8 @@ impl Objects {
     pub async fn delete(&self, file: FileType, id: &Id) -> Result<()> {
         let key = file.key(id);
         match self.store.delete(&path(&key)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(source) if ErrorKind::of(&source) == ErrorKind::NotFound => Ok(()),
             Err(source) => Err(store_error("delete", &key, source)),
         }
     }

@@ -84,7 +84,7 @@ impl Repository {
         report.packs_rewritten = moves.len();
         let mut fetches = futures::stream::iter(moves)
             .map(|(pack, blobs)| {
-                let reader = &reader;
+                let reader = reader.clone();
                 async move { Ok::<_, Error>((reader.fetch_pack(pack, &blobs).await?, blobs)) }
             })
             .buffered(PARALLEL_PACKS);
