@@ -55,22 +55,52 @@ const IMMUTABLE_SPEC: Change = Rule(
     "the spec of a session cannot be changed; make a new session instead",
 );
 
-// KubeStash compares all of spec.storage. Secret, endpoint and tuning do not say where the data is, and rotating a
-// Secret or renaming an endpoint must not need a new storage.
-const SAME_PLACE: Change = Rule(
-    "oldSelf.?status.?repositories.orValue([]).size() == 0 \
-     || (self.?spec.?storage.?provider == oldSelf.?spec.?storage.?provider \
-     && self.?spec.?storage.?s3.?bucket == oldSelf.?spec.?storage.?s3.?bucket \
-     && self.?spec.?storage.?s3.?region == oldSelf.?spec.?storage.?s3.?region \
-     && self.?spec.?storage.?s3.?prefix == oldSelf.?spec.?storage.?s3.?prefix \
-     && self.?spec.?storage.?gcs.?bucket == oldSelf.?spec.?storage.?gcs.?bucket \
-     && self.?spec.?storage.?gcs.?prefix == oldSelf.?spec.?storage.?gcs.?prefix \
-     && self.?spec.?storage.?azure.?storageAccount == oldSelf.?spec.?storage.?azure.?storageAccount \
-     && self.?spec.?storage.?azure.?container == oldSelf.?spec.?storage.?azure.?container \
-     && self.?spec.?storage.?azure.?prefix == oldSelf.?spec.?storage.?azure.?prefix \
-     && self.?spec.?storage.?local == oldSelf.?spec.?storage.?local)",
-    "the place of a storage cannot be changed while Repositories use it (status.repositories); make a new BackupStorage instead",
-);
+/// A condition that must hold while Repositories use a storage.
+macro_rules! while_in_use {
+    ($condition:expr) => {
+        Rule(
+            concat!(
+                "!has(oldSelf.status) || !has(oldSelf.status.repositories) || size(oldSelf.status.repositories) == 0 ",
+                "|| !has(oldSelf.spec) || !has(oldSelf.spec.storage) || (has(self.spec) && has(self.spec.storage) && ",
+                $condition,
+                ")"
+            ),
+            concat!(
+                "the place of a storage cannot be changed while Repositories use it (status.repositories); ",
+                "make a new BackupStorage instead"
+            ),
+        )
+    };
+}
+
+/// A field below `spec.storage` that is as it was.
+macro_rules! same {
+    ($field:expr) => {
+        concat!(
+            "has(self.spec.storage.",
+            $field,
+            ") == has(oldSelf.spec.storage.",
+            $field,
+            ") && (!has(self.spec.storage.",
+            $field,
+            ") || self.spec.storage.",
+            $field,
+            " == oldSelf.spec.storage.",
+            $field,
+            ")"
+        )
+    };
+}
+
+/// A backend whose fields are all as they were.
+macro_rules! same_backend {
+    ($backend:literal, $first:literal $(, $more:literal)*) => {
+        concat!(
+            "has(self.spec.storage.", $backend, ") == has(oldSelf.spec.storage.", $backend, ") && (!has(self.spec.storage.", $backend,
+            ") || (", same!(concat!($backend, ".", $first)), $(" && ", same!(concat!($backend, ".", $more)),)* "))"
+        )
+    };
+}
 
 static ADDITIONS: &[Addition] = &[
     at("BackupBatch", "status.conditions", MapByType),
@@ -100,7 +130,13 @@ static ADDITIONS: &[Addition] = &[
             "spec.path cannot be changed, because the data stays where it is; make a new Repository instead",
         ),
     ),
-    at("BackupStorage", "", SAME_PLACE),
+    // KubeStash compares all of spec.storage. Secret, endpoint and tuning do not say where the data is, and rotating a
+    // Secret or renaming an endpoint must not need a new storage.
+    at("BackupStorage", "", while_in_use!(same!("provider"))),
+    at("BackupStorage", "", while_in_use!(same!("local"))),
+    at("BackupStorage", "", while_in_use!(same_backend!("s3", "bucket", "region", "prefix"))),
+    at("BackupStorage", "", while_in_use!(same_backend!("gcs", "bucket", "prefix"))),
+    at("BackupStorage", "", while_in_use!(same_backend!("azure", "storageAccount", "container", "prefix"))),
     // Shape.
     at("BackupStorage", "spec.usagePolicy.allowedNamespaces", SELECTOR),
     at("RetentionPolicy", "spec.usagePolicy.allowedNamespaces", SELECTOR),
