@@ -1,0 +1,162 @@
+//! Tells where a target stands: cumulative, at most once a second, and only when something changed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use proto_api::common::v1alpha1::TransferProgress;
+use proto_api::mover::v1alpha1::Progress;
+use repository::{Control, Event};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::attach::Link;
+use crate::stop::Stop;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Something is said this often even if nothing moves, so that a long quiet phase does not look like a dead mover.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Which of the engine's figures is the one that crosses the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the store.
+    Upload,
+    /// From the store.
+    Download,
+}
+
+#[derive(Default)]
+struct View {
+    path: String,
+    activity: String,
+    totals_final: bool,
+    bytes_read: u64,
+}
+
+/// Watches one target until it is dropped.
+pub struct Reporter {
+    control: Control,
+    view: Arc<Mutex<View>>,
+    begin: Instant,
+    direction: Direction,
+    ticking: JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Starts to report on `target_id`; the engine's work is to be done with [`Self::control`].
+    #[must_use]
+    pub fn start(link: &Link, target_id: &str, direction: Direction, stop: &Stop) -> Self {
+        let view = Arc::new(Mutex::new(View { activity: "starting".to_owned(), ..View::default() }));
+        let heard = Arc::clone(&view);
+        let control = Control::new(stop.token().clone()).with_listener(Arc::new(move |event| hear(&heard, event)));
+        let begin = Instant::now();
+        let ticking =
+            tokio::spawn(tick(link.clone(), target_id.to_owned(), control.clone(), Arc::clone(&view), direction, begin));
+        Self { control, view, begin, direction, ticking }
+    }
+
+    /// Carries cancellation, counters and events.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What is being done, in words for a person.
+    pub fn activity(&self, activity: impl Into<String>) {
+        lock(&self.view).activity = activity.into();
+    }
+
+    /// The path being worked on.
+    pub fn path(&self, path: &str) {
+        let mut view = lock(&self.view);
+        path.clone_into(&mut view.path);
+        view.totals_final = false;
+    }
+
+    /// Bytes of file content read for a path that is finished.
+    pub fn add_bytes_read(&self, bytes: u64) {
+        lock(&self.view).bytes_read += bytes;
+    }
+
+    /// The figures at the end.
+    #[must_use]
+    pub fn finish(&self, activity: &str) -> TransferProgress {
+        {
+            let mut view = lock(&self.view);
+            activity.clone_into(&mut view.activity);
+            view.totals_final = true;
+        }
+        transfer(&self.control, &self.view, self.direction, self.begin)
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.ticking.abort();
+    }
+}
+
+async fn tick(link: Link, target_id: String, control: Control, view: Arc<Mutex<View>>, direction: Direction, begin: Instant) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    let mut last: Option<(TransferProgress, Instant)> = None;
+    loop {
+        ticks.tick().await;
+        let transfer = transfer(&control, &view, direction, begin);
+        let is_news = last.as_ref().is_none_or(|(before, at)| {
+            let same = TransferProgress { seconds_elapsed: before.seconds_elapsed, ..transfer.clone() } == *before;
+            !same || at.elapsed() >= HEARTBEAT
+        });
+        if is_news {
+            let path = lock(&view).path.clone();
+            link.progress(Progress { target_id: target_id.clone(), path, transfer: Some(transfer.clone()) });
+            last = Some((transfer, Instant::now()));
+        }
+    }
+}
+
+fn transfer(control: &Control, view: &Mutex<View>, direction: Direction, begin: Instant) -> TransferProgress {
+    let counters = control.counters().snapshot();
+    let view = lock(view);
+    TransferProgress {
+        files_done: counters.files_done,
+        files_total: counters.files_total.max(counters.files_done),
+        bytes_done: counters.bytes_done,
+        bytes_total: counters.bytes_total.max(counters.bytes_done),
+        bytes_read: view.bytes_read,
+        bytes_transferred: match direction {
+            Direction::Upload => counters.bytes_uploaded,
+            Direction::Download => counters.bytes_downloaded,
+        },
+        totals_final: view.totals_final,
+        activity: view.activity.clone(),
+        seconds_elapsed: begin.elapsed().as_secs(),
+    }
+}
+
+fn hear(view: &Mutex<View>, event: Event) {
+    match event {
+        Event::LockWaiting { holder, waited } => {
+            lock(view).activity = format!("waiting {} s for a lock held by {holder}", waited.as_secs());
+        }
+        Event::LockRemoved { holder, proof } => tracing::info!(%holder, proof, "removed the lock of a dead holder"),
+        Event::Damaged { key, reason } => tracing::warn!(key, reason, "damaged object in the repository"),
+        Event::PhaseStarted(phase) => {
+            tracing::debug!(phase, "phase");
+            let mut view = lock(view);
+            let (activity, totals_final) = match phase {
+                "walk" => ("backing up", false),
+                "flush" => ("uploading what is left", true),
+                "verify" => ("verifying", true),
+                "restore" => ("restoring", false),
+                other => (other, view.totals_final),
+            };
+            activity.clone_into(&mut view.activity);
+            view.totals_final = totals_final;
+        }
+        _ => {}
+    }
+}
+
+fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}

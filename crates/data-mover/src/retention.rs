@@ -1,0 +1,50 @@
+//! Retention: forget exactly what the planner named, then prune what nothing needs any more.
+
+use proto_api::mover::v1alpha1::{RetentionWork, TargetOutcome};
+use repository::maintenance::{PruneOptions, RepositoryStats, StatsDepth};
+use repository::{Control, LockHandle, LockMode, Repository, SnapshotId};
+use tracing::Instrument as _;
+
+use crate::failure::{Failure, Place};
+use crate::lock;
+use crate::restore::snapshot_ids;
+use crate::target::{Job, Opened};
+
+/// Forgets and prunes. Snapshots that are gone already count as removed: an earlier attempt did it.
+pub(crate) async fn run(job: &Job<'_>, work: &RetentionWork, outcome: &mut TargetOutcome) -> Result<(), Failure> {
+    let ids = snapshot_ids(&work.forget_snapshot_ids)?;
+    let Opened { repository, guard, place } = job.open(LockMode::Exclusive, false).await?;
+    let ended = under_lock(job, &ids, &repository, &guard.handle(), &place, outcome).await;
+    lock::give_back(guard).await;
+    ended
+}
+
+async fn under_lock(
+    job: &Job<'_>,
+    ids: &[SnapshotId],
+    repository: &Repository,
+    lock: &LockHandle,
+    place: &Place,
+    outcome: &mut TargetOutcome,
+) -> Result<(), Failure> {
+    let control = job.reporter.control();
+    job.reporter.activity("forgetting snapshots");
+    let report = repository.forget(lock, ids, control).await.map_err(|error| job.failure(&error, place))?;
+    // Said before the prune: what is forgotten is gone, even if the prune has to be done again by the next run.
+    outcome.removed_snapshot_ids = report.removed.iter().chain(&report.absent).map(ToString::to_string).collect();
+    tracing::info!(removed = report.removed.len(), absent = report.absent.len(), "snapshots forgotten");
+    let stats = prune(repository, lock, control)
+        .instrument(tracing::info_span!("prune", otel.name = "mover.prune"))
+        .await
+        .map_err(|error| job.failure(&error, place))?;
+    outcome.repository_bytes = stats.pack_bytes;
+    Ok(())
+}
+
+async fn prune(repository: &Repository, lock: &LockHandle, control: &Control) -> repository::Result<RepositoryStats> {
+    let plan = repository.plan_prune(lock, &PruneOptions::default(), control).await?;
+    let freed_bytes = plan.freed_bytes();
+    repository.prune(lock, plan, control).await?;
+    tracing::info!(freed_bytes, "repository pruned");
+    repository.stats(StatsDepth::Quick, control).await
+}
