@@ -30,6 +30,10 @@ pub struct SnapshotMade {
     pub bytes_processed: u64,
     /// Bytes added to the repository.
     pub bytes_added: u64,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes read from files for it; an unchanged file is not read.
+    pub bytes_read: u64,
     /// When the work on it began.
     pub started: Option<Timestamp>,
     /// When it was complete.

@@ -75,14 +75,14 @@ fn decide_announced(
         let component_view = component_view(view, &snapshots, component, &attempts);
         if let Some(reason) = &stop {
             for report in attempt::give_up(&component_view, &reason.message) {
-                settle(&mut snapshots, component, &report);
+                settle(&mut snapshots, component, &report, view.now);
             }
             continue;
         }
         let decision = attempt::decide(&component_view, &view.limits.attempts, view.now);
         let ComponentDecision { settled, unanswered, start, pending: waits_for, look_again, reasons } = decision;
         for report in &settled {
-            settle(&mut snapshots, component, report);
+            settle(&mut snapshots, component, report, view.now);
             if unanswered.contains(&report.id)
                 && let Some(snapshot) = snapshots.iter_mut().find(|snapshot| snapshot.repository == report.id)
             {
@@ -164,7 +164,7 @@ fn end_now(view: &View<'_>, mut draft: Draft, mut snapshots: Vec<SnapshotDraft>,
     for component in &components {
         let component_view = component_view(view, &snapshots, component, &attempts);
         for report in attempt::give_up(&component_view, &cause.message) {
-            settle(&mut snapshots, component, &report);
+            settle(&mut snapshots, component, &report, view.now);
         }
     }
     for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.status.components.is_empty()) {
@@ -240,9 +240,10 @@ fn component_view<'a>(
     }
 }
 
-fn settle(snapshots: &mut [SnapshotDraft], component: &str, report: &attempt::TargetReport) {
+fn settle(snapshots: &mut [SnapshotDraft], component: &str, report: &attempt::TargetReport, now: Timestamp) {
     if let Some(snapshot) = snapshots.iter_mut().find(|snapshot| snapshot.repository == report.id) {
         snapshot.settle(component, report);
+        snapshot.measure(&report.snapshots, now);
     }
 }
 
