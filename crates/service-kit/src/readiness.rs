@@ -82,6 +82,11 @@ impl Gate {
         self.readiness.state.write().gates.insert(self.name.clone(), true);
     }
 
+    /// Whether it is there.
+    pub fn is_open(&self) -> bool {
+        self.readiness.state.read().gates.get(&self.name).copied().unwrap_or_default()
+    }
+
     /// It is gone again.
     pub fn close(&self) {
         self.readiness.state.write().gates.insert(self.name.clone(), false);
