@@ -88,6 +88,8 @@ counters! {
     packs_uploaded,
     /// Bytes acknowledged by the store.
     bytes_uploaded,
+    /// Bytes of file content read from the source.
+    bytes_read,
     /// Bytes read from the store.
     bytes_downloaded,
     /// Packs examined by check or prune.

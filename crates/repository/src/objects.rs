@@ -181,10 +181,11 @@ impl Objects {
 
     /// Deletes several objects, some at a time; stops at the first error.
     pub async fn delete_all(&self, file: FileType, ids: &[Id], control: &Control) -> Result<()> {
-        futures::stream::iter(ids)
+        // Ids by value: a closure over borrowed ones would make this future, and all that await it, not provably `Send`.
+        futures::stream::iter(ids.iter().copied())
             .map(|id| async move {
                 control.check()?;
-                self.delete(file, id).await
+                self.delete(file, &id).await
             })
             .buffer_unordered(limits::PARALLEL_DELETES)
             .try_collect::<()>()

@@ -60,7 +60,7 @@ impl ScryptParameters {
     /// [`Error::BeyondLimit`] if deriving with them would take too much memory or time.
     pub fn from_key_file(n: u64, r: u32, p: u32) -> Result<Self> {
         let beyond = |what, found: u64, limit: u64| Err(Error::BeyondLimit { what, found, limit });
-        if !n.is_power_of_two() || n < 2 || n > 1 << MAX_SCRYPT_LOG_N {
+        if !n.is_power_of_two() || !(2..=1 << MAX_SCRYPT_LOG_N).contains(&n) {
             return beyond("scrypt's N", n, 1 << MAX_SCRYPT_LOG_N);
         }
         if r == 0 || r > MAX_SCRYPT_R {
@@ -87,7 +87,7 @@ impl ScryptParameters {
 fn calibrate() -> Result<ScryptParameters> {
     let r = 8;
     let mut log_n = 1;
-    while 128 * u64::from(r) << (log_n + 1) <= CALIBRATION_MEMORY {
+    while (128 * u64::from(r)) << (log_n + 1) <= CALIBRATION_MEMORY {
         log_n += 1;
     }
     let mut parameters = ScryptParameters { log_n, r, p: 1 };

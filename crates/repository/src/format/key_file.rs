@@ -55,8 +55,7 @@ pub struct MacKeyFile {
     pub r: Vec<u8>,
 }
 
-#[expect(clippy::ptr_arg, reason = "serde's attribute passes the field's own type")]
-fn to_base64<S: Serializer>(bytes: &Vec<u8>, serializer: S) -> Result<S::Ok, S::Error> {
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&STANDARD.encode(bytes))
 }
 

@@ -21,7 +21,7 @@ use crate::lock::LockHandle;
 use crate::{BlobId, Repository};
 
 /// How packs are made and uploaded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct SaverOptions {
     /// A pack is closed at this size, in bytes; kept within restic's bounds.
     pub pack_size: u32,

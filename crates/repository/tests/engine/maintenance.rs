@@ -50,6 +50,20 @@ async fn what_no_snapshot_needs_goes_and_all_else_stays() {
     assert!(plan.is_empty(), "{:?}", plan.packs);
 }
 
+/// The operations run in spawned tasks.
+#[test]
+fn operations_can_be_spawned() {
+    fn spawnable<T: Send>(_: impl FnOnce(repository::Repository, repository::LockHandle) -> T) {}
+    spawnable(|repository, lock| async move {
+        let control = Control::default();
+        let plan = repository.plan_prune(&lock, &PruneOptions::default(), &control).await.unwrap();
+        repository.prune(&lock, plan, &control).await.unwrap();
+        repository.check(&lock, CheckOptions::default(), &control).await.unwrap();
+        repository.repair_index(&lock, &control).await.unwrap();
+        repository.stats(StatsDepth::Quick, &control).await.unwrap();
+    });
+}
+
 #[tokio::test]
 async fn removing_needs_an_exclusive_lock() {
     let store = storage::memory();
@@ -99,7 +113,7 @@ async fn duplicates_are_joined() {
     let guard = shared(&repository).await;
     let (one, two) = (files(&[1, 2, 5]), files(&[1, 2, 6]));
     let (first, second) = tokio::join!(backup(&repository, &guard, &one, "one"), backup(&repository, &guard, &two, "two"));
-    (first.unwrap(), second.unwrap());
+    assert_ne!(first.unwrap(), second.unwrap());
     guard.release().await.unwrap();
     let guard = exclusive(&repository).await;
     let plan = repository.plan_prune(&guard.handle(), &thorough(), &control).await.unwrap();
