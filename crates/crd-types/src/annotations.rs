@@ -14,6 +14,10 @@ pub const BLUEPRINT_VARIABLES: &str = "variables.kubestash.com/";
 pub const ALLOW_NAMESPACES: &str = "orlop.dev/allow-namespaces";
 /// On a session: end it. Any value but `false` counts.
 pub const CANCEL: &str = "orlop.dev/cancel";
+/// On a BackupConfiguration or a BackupSession: `report` lets a component succeed although files of it could not be read.
+pub const SOURCE_ERRORS: &str = "orlop.dev/source-errors";
+/// On a RestoreSession: `report` lets a component succeed although owners of files could not be set.
+pub const OWNERSHIP: &str = "orlop.dev/ownership";
 /// On a BackupSession: what made it; values in [`triggered_by`].
 pub const TRIGGERED_BY: &str = "orlop.dev/triggered-by";
 /// On a BackupSession: the slot it serves, in RFC 3339.
@@ -22,6 +26,11 @@ pub const SLOT: &str = "orlop.dev/slot";
 pub const RETRY_OF: &str = "orlop.dev/retry-of";
 /// On a CronJob: the highest slot that was served, in RFC 3339.
 pub const SERVED_SLOT: &str = "orlop.dev/served-slot";
+/// On a CronJob: when its slots last began to count, in RFC 3339: it was resumed, or its schedule was changed. Earlier
+/// slots are never made up for.
+pub const SETTLED_SLOT: &str = "orlop.dev/settled-slot";
+/// On a CronJob: the latest slot that was given up, in RFC 3339.
+pub const MISSED_SLOT: &str = "orlop.dev/missed-slot";
 /// On a Job: proof that the session-controller made it.
 pub const JOB_PROOF: &str = "orlop.dev/job-proof";
 /// On a Snapshot: when its data was removed, in RFC 3339.

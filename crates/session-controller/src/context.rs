@@ -10,8 +10,10 @@ use kube_kit::review::Reviewer;
 use service_kit::job_proof::ProofKey;
 use tokio::sync::watch;
 
+use crate::attach::Registry;
 use crate::material::ProofKeyWatch;
 use crate::metrics::SessionMetrics;
+use crate::pods::{LivePods, Records};
 use crate::settings::Settings;
 
 /// How long one call to the API server may take before the reconcile gives up on it.
@@ -38,6 +40,12 @@ pub struct Context {
     pub ca_bundle: watch::Receiver<Option<String>>,
     /// Key that proves which Jobs are Orlop's; absent until the storage-initializer has made it.
     pub proof_key: ProofKeyWatch,
+    /// What attached movers say, and what they are told.
+    pub registry: Registry,
+    /// Movers' containers that were seen to end.
+    pub records: Records,
+    /// Movers' pods that run now.
+    pub live_pods: LivePods,
 }
 
 impl Context {

@@ -3,9 +3,14 @@
 //! May use: crd-types, proto-api, planner, service-kit, kube-kit. Decides nothing by itself: `planner` does.
 
 pub mod args;
+pub mod attach;
 pub mod context;
 pub mod grpc;
 pub mod material;
 pub mod metrics;
+pub mod outcome;
+pub mod pods;
+pub mod reads;
+pub mod retention;
 pub mod settings;
 pub mod snapshot;

@@ -85,7 +85,12 @@ mod tests {
     #[test]
     fn an_unknown_result_is_no_success() {
         let outcome = pb::Outcome {
-            targets: vec![pb::TargetOutcome { target_id: "web".into(), result: 99, integrity: 99, ..pb::TargetOutcome::default() }],
+            targets: vec![pb::TargetOutcome {
+                target_id: "web".into(),
+                result: 99,
+                integrity: 99,
+                ..pb::TargetOutcome::default()
+            }],
             ..pb::Outcome::default()
         };
         let report = report(&outcome);
@@ -99,7 +104,12 @@ mod tests {
             targets: vec![pb::TargetOutcome {
                 target_id: "web".into(),
                 result: pb::Result::Succeeded.into(),
-                snapshots: vec![pb::SnapshotMade { id: "a".into(), path: "/data".into(), files: 3, ..pb::SnapshotMade::default() }],
+                snapshots: vec![pb::SnapshotMade {
+                    id: "a".into(),
+                    path: "/data".into(),
+                    files: 3,
+                    ..pb::SnapshotMade::default()
+                }],
                 repository_bytes: 7,
                 integrity: pb::Integrity::Intact.into(),
                 removed_snapshot_ids: vec!["b".into()],

@@ -22,12 +22,13 @@ use service_kit::{http, telemetry};
 use tonic::service::Routes;
 
 use crate::args::{Args, LeaderArgs};
-use crate::attach::MoverServer;
+use crate::attach::{MoverServer, Registry};
 use crate::context::Context;
 use crate::controllers::Controllers;
 use crate::grpc::SessionServer;
 use crate::material::ProofKeyReader;
 use crate::metrics::SessionMetrics;
+use crate::pods::{LivePods, Records};
 use crate::settings::Settings;
 
 /// Name of the service, of its Lease and of its ServiceAccount.
@@ -56,10 +57,14 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let certificate = CertificateStore::new();
     let watcher = TlsWatcher::new(client.clone(), &common.namespace, TLS_SECRET, certificate.clone(), readiness.gate(format!("Secret {TLS_SECRET}")));
     let proofs = ProofKeyReader::new(client.clone(), &common.namespace, readiness.gate("Secret orlop-job-proof"));
+    let settings = Settings::new(&common.namespace, &mover, &admission);
     let context = Context {
         cluster_uid: identity::cluster_uid(&client).await.context("the cluster's identity cannot be read")?,
         namespace: common.namespace.clone(),
-        settings: Arc::new(Settings::new(&common.namespace, &mover, &admission)),
+        registry: Registry::new(settings.progress_interval),
+        records: Records::new(client.clone(), &common.namespace),
+        live_pods: LivePods::default(),
+        settings: Arc::new(settings),
         events: Events::new(client.clone(), manager::SESSION_CONTROLLER, Some(common.pod_name.clone())),
         reviewer: Reviewer::new(client.clone()),
         metrics: SessionMetrics::register(metrics.registry()),
@@ -71,7 +76,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let elector = Elector::new(client, lease(&common.namespace, &common.pod_name, &leader));
     let leadership = elector.leadership();
     let controllers = Controllers::new(&context, ControllerMetrics::register(metrics.registry()), metrics.kubestash_registry());
-    let movers = MoverServer::new(context.clone(), controllers.registry(), leadership.clone(), supervisor.token(Stage::Work));
+    let movers = MoverServer::new(context.clone(), supervisor.token(Stage::Work));
     let routes = Routes::new(SessionServiceServer::new(SessionServer::new(context)).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(MoverServiceServer::new(movers).max_decoding_message_size(MAX_MESSAGE_BYTES));
     let grpc_server = GrpcServer {

@@ -53,7 +53,12 @@ fn job_view(job: &Job, pods: &[Pod], now: Timestamp) -> Option<JobView> {
             _ => reason,
         }
     });
-    Some(JobView { state, failure, pod: newest.map(|pod| pod_view(pod, now)), ..bare_view(&job.metadata, job.metadata.name.clone()?)? })
+    Some(JobView {
+        state,
+        failure,
+        pod: newest.map(|pod| pod_view(pod, now)),
+        ..bare_view(&job.metadata, job.metadata.name.clone()?)?
+    })
 }
 
 fn orphan_view(pod: &Pod, now: Timestamp) -> Option<JobView> {

@@ -12,7 +12,4 @@ pub use jobs::job_views;
 pub use pod::{Ended, ended, pod_view};
 pub use read::{PodsError, claims, is_genuine, read_jobs};
 pub use records::{KEPT_FOR, Record, Records, RecordsError};
-pub use watch::PodWatch;
-
-#[cfg(test)]
-mod tests;
+pub use watch::{LivePods, PodWatch};

@@ -1,0 +1,218 @@
+//! Making a Job: ServiceAccount, environment, proof, and the Job itself.
+
+use std::collections::BTreeMap;
+
+use crd_types::{AddonInfo, labels};
+use jiff::Timestamp;
+use k8s_openapi::api::{batch::v1::Job, core::v1::ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Api, Resource, ResourceExt as _};
+use kube_kit::owners::owner_reference;
+use planner::build::{self, JobRequest, SessionRef, Token, Work, claim_labels};
+use planner::names::{Name, Owner, TUPLE_ANNOTATION};
+use planner::resolve::ResolvedTask;
+use planner::workload::{ComponentPlan, Identity, Placement};
+use proto_api::{audience, environment as env};
+use service_kit::job_proof::JobClaims;
+
+use super::{PrepareError, create_named};
+use crate::context::Context;
+
+/// The session that a Job is made for.
+#[derive(Debug, Clone)]
+pub struct SessionIdentity<'a> {
+    /// `BackupSession` or `RestoreSession`.
+    pub kind: &'static str,
+    /// Its metadata.
+    pub metadata: &'a ObjectMeta,
+    /// Reference that makes it the owner.
+    pub owner: OwnerReference,
+    /// Name of the session in its configuration.
+    pub session: Option<&'a str>,
+}
+
+impl<'a> SessionIdentity<'a> {
+    /// The identity of a session object.
+    pub fn of<K: Resource<DynamicType = ()>>(kind: &'static str, object: &'a K, session: Option<&'a str>) -> Self {
+        Self { kind, metadata: object.meta(), owner: owner_reference(object), session }
+    }
+
+    fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// As names are made from it.
+    pub fn as_owner(&self) -> Owner {
+        Owner::new(self.namespace(), self.name(), self.uid())
+    }
+}
+
+/// One Job to make.
+#[derive(Debug, Clone)]
+pub struct JobOrder<'a> {
+    /// For whom.
+    pub session: SessionIdentity<'a>,
+    /// Its names, best first.
+    pub name: Name,
+    /// What it does.
+    pub work: Work,
+    /// Component, or `retention`.
+    pub component: &'a str,
+    /// Attempt, from 1.
+    pub attempt: u32,
+    /// The working container.
+    pub task: &'a ResolvedTask,
+    /// Volumes, mounts, place and identity.
+    pub plan: &'a ComponentPlan,
+    /// The user's settings.
+    pub info: Option<&'a AddonInfo>,
+    /// Whether they may ask for the node's own namespaces.
+    pub host_namespaces: bool,
+    /// When the session ends at the latest.
+    pub deadline: Timestamp,
+}
+
+/// Makes a Job and the ServiceAccount that its pod runs under.
+///
+/// # Errors
+/// [`PrepareError::Refused`] when the API server says no; [`PrepareError::NotReady`] while certificates or the key of
+/// proofs are missing.
+pub async fn start_job(ctx: &Context, order: &JobOrder<'_>) -> Result<Job, PrepareError> {
+    let session = &order.session;
+    let display = format!("{} {}/{}", session.kind, session.namespace(), session.name());
+    let key = ctx.proof_key().ok_or(PrepareError::NotReady("Secret orlop-job-proof"))?;
+    let bundle = ctx.ca_bundle().ok_or(PrepareError::NotReady("the certificate authority of Secret orlop-session-controller-tls"))?;
+    let service_account = service_account(ctx, session, &display).await?;
+    let traceparent = traceparent(session);
+    let environment = environment(ctx, order, &bundle, &traceparent);
+    let fields =
+        [(env::POD_NAME, "metadata.name"), (env::POD_UID, "metadata.uid"), (env::NODE_NAME, "spec.nodeName")];
+    let deadline_seconds = order.deadline.duration_since(ctx.now()).as_secs();
+    let claims = claim_labels(order.component, order.attempt, order.work);
+    let claim = |label: &str| claims.iter().find(|(name, _)| *name == label).map_or("", |(_, value)| value.as_str());
+    let build = |name: &str| {
+        let proof = key.sign(&JobClaims {
+            namespace: session.namespace(),
+            job: name,
+            session_kind: session.kind,
+            session_uid: session.uid(),
+            component: claim(labels::SESSION_COMPONENT),
+            attempt: claim(labels::ATTEMPT),
+            work: claim(labels::WORK),
+        });
+        build::job(&JobRequest {
+            name,
+            tuple_digest: order.name.tuple_digest(),
+            session: SessionRef { kind: session.kind, metadata: session.metadata, session: session.session },
+            work: order.work,
+            component: order.component,
+            attempt: order.attempt,
+            task: order.task,
+            volumes: &order.plan.volumes,
+            mounts: &order.plan.mounts,
+            placement: &order.plan.placement,
+            identity: &order.plan.identity,
+            template: order.info.and_then(|info| info.job_template.as_ref()),
+            host_namespaces: order.host_namespaces,
+            environment: &environment,
+            fields: &fields,
+            tokens: &tokens(),
+            manners: &ctx.settings.manners,
+            service_account: &service_account,
+            deadline_seconds,
+            proof: &proof,
+            traceparent: Some(&traceparent),
+        })
+    };
+    let api: Api<Job> = Api::namespaced(ctx.client.clone(), session.namespace());
+    create_named(&api, &order.name, "Job", &display, build).await
+}
+
+/// The plan of a retention Job: no volume but scratch, no place, nobody in particular.
+pub fn retention_plan(task: &ResolvedTask, identity: Identity) -> ComponentPlan {
+    ComponentPlan {
+        component: planner::session::RETENTION.to_owned(),
+        volumes: task.volumes.clone(),
+        mounts: task.volume_mounts.clone(),
+        placement: Placement::default(),
+        identity,
+    }
+}
+
+/// The ServiceAccount of a session's pods. Nothing is bound to it; it exists to be nobody.
+async fn service_account(ctx: &Context, session: &SessionIdentity<'_>, display: &str) -> Result<String, PrepareError> {
+    let name = planner::names::backup_job(&session.as_owner(), "service-account", None, 1);
+    let inherited = build::inherit(session.metadata.labels.as_ref().unwrap_or(&BTreeMap::new()));
+    let build = |candidate: &str| ServiceAccount {
+        metadata: ObjectMeta {
+            name: Some(candidate.to_owned()),
+            namespace: session.metadata.namespace.clone(),
+            labels: Some({
+                let mut all = inherited.clone();
+                all.insert(labels::MANAGED_BY.to_owned(), labels::MANAGED_BY_VALUE.to_owned());
+                all.insert(labels::SESSION_UID.to_owned(), session.uid().to_owned());
+                all
+            }),
+            annotations: Some([(TUPLE_ANNOTATION.to_owned(), name.tuple_digest().to_owned())].into()),
+            owner_references: Some(vec![session.owner.clone()]),
+            ..ObjectMeta::default()
+        },
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    };
+    let api: Api<ServiceAccount> = Api::namespaced(ctx.client.clone(), session.namespace());
+    Ok(create_named(&api, &name, "ServiceAccount", display, build).await?.name_any())
+}
+
+fn environment(ctx: &Context, order: &JobOrder<'_>, bundle: &str, traceparent: &str) -> Vec<(String, String)> {
+    let session = &order.session;
+    let services = &ctx.settings.services;
+    let attempt = order.attempt.to_string();
+    [
+        (env::SESSION_SERVICE, services.session_address.as_str()),
+        (env::SESSION_SERVER_NAME, services.session_server_name.as_str()),
+        (env::STORAGE_SERVICE, services.storage_address.as_str()),
+        (env::STORAGE_SERVER_NAME, services.storage_server_name.as_str()),
+        (env::CA_BUNDLE, bundle),
+        (env::SESSION_TOKEN_FILE, env::SESSION_TOKEN_PATH),
+        (env::STORAGE_TOKEN_FILE, env::STORAGE_TOKEN_PATH),
+        (env::SESSION_KIND, session.kind),
+        (env::SESSION_NAMESPACE, session.namespace()),
+        (env::SESSION_NAME, session.name()),
+        (env::SESSION_UID, session.uid()),
+        (env::COMPONENT, order.component),
+        (env::COMPONENT_NAME, order.component),
+        (env::ATTEMPT, attempt.as_str()),
+        (env::TRACEPARENT, traceparent),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+fn tokens() -> Vec<Token> {
+    [
+        ("orlop-session-token", audience::SESSION, env::SESSION_TOKEN_PATH),
+        ("orlop-storage-token", audience::STORAGE, env::STORAGE_TOKEN_PATH),
+    ]
+    .map(|(volume, audience, path)| Token { volume, audience: audience.to_owned(), path: path.to_owned() })
+    .to_vec()
+}
+
+/// The trace that a session belongs to: the one that its trigger began, or one of its own, derived from its UID so that
+/// every replica and every attempt names the same.
+pub fn traceparent(session: &SessionIdentity<'_>) -> String {
+    let begun = session.metadata.annotations.as_ref().and_then(|all| all.get(crd_types::annotations::TRACEPARENT));
+    if let Some(begun) = begun {
+        return begun.clone();
+    }
+    let digits: String = session.uid().chars().filter(char::is_ascii_hexdigit).chain(std::iter::repeat('1')).take(32).collect();
+    format!("00-{digits}-{}-01", &digits[..16])
+}
