@@ -54,7 +54,7 @@ start_s3() {
     start_s3_pod
   fi
   start_bench
-  in_bench curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user "$S3_USER:$S3_PASSWORD" -X PUT "$S3_ENDPOINT/$BUCKET" >/dev/null || die "bucket $BUCKET could not be made at $S3_ENDPOINT"
+  in_bench curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user "$S3_USER:$S3_PASSWORD" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -X PUT "$S3_ENDPOINT/$BUCKET" >/dev/null || die "bucket $BUCKET could not be made at $S3_ENDPOINT"
   fact "endpoint" "$S3_ENDPOINT, bucket $BUCKET"
 }
 
