@@ -102,7 +102,7 @@ impl Session {
                 self.complete(directory, slot, Some(node))?;
                 return Ok(true);
             }
-            tracing::warn!(path = %directory.path_of(slot).display(), "parts of an unchanged file are not in the index, it is stored again");
+            tracing::debug!(path = %directory.path_of(slot).display(), "parts of an unchanged file are not in the index, it is stored again");
         }
         let change = if previous.is_some() { Change::Changed } else { Change::New };
         match self.read_file(directory, slot, change) {

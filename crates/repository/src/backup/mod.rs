@@ -13,6 +13,10 @@ mod request;
 mod session;
 mod tally;
 mod targets;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod walk;
 

@@ -53,6 +53,8 @@ pub(super) struct EnterTask {
     pub(super) targets: Option<Arc<TargetTree>>,
     /// The file system that must not be left, if one is.
     pub(super) device: Option<u64>,
+    /// How often its entry was looked at.
+    pub(super) looks: usize,
 }
 
 /// Shared by all threads of one backup.
@@ -139,7 +141,8 @@ impl Session {
 
     /// An entry that will be missing in the snapshot.
     pub(super) fn lost(&self, path: std::path::PathBuf, operation: &str, error: &std::io::Error) {
-        tracing::warn!(path = %path.display(), operation, %error, "cannot back up an entry");
+        // Paths can be personal: the report names them, the log only on request.
+        tracing::debug!(path = %path.display(), operation, %error, "cannot back up an entry");
         self.errors.add_io(path, operation, error);
         crate::Counters::add(&self.control.counters().errors, 1);
     }
@@ -183,15 +186,15 @@ pub(super) async fn run(session: Arc<Session>, targets: Arc<TargetTree>, previou
         was_there: previous_tree.is_some(),
         targets: Some(targets),
         device: None,
+        looks: 0,
     })]);
     let span = tracing::Span::current();
     let walk = move || {
-        std::thread::scope(|scope| {
+        let panicked = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| span.in_scope(|| session.work()))).collect();
-            threads.into_iter().map(|thread| thread.join().is_ok()).fold(true, |all, one| all && one)
-        })
-        .then(|| session.take_result())
-        .unwrap_or_else(|| Err(Error::Internal { reason: "a thread of the backup panicked".to_owned() }))
+            threads.into_iter().filter_map(|thread| thread.join().err()).count()
+        });
+        if panicked == 0 { session.take_result() } else { Err(Error::Internal { reason: "a thread of the backup panicked".to_owned() }) }
     };
     tokio::task::spawn_blocking(walk).await.map_err(|error| Error::Internal { reason: error.to_string() })?
 }

@@ -31,14 +31,14 @@ pub(super) async fn count(reader: BlobReader, index: Arc<Index>, root: TreeId, w
     };
     counter.queue.push_all(vec![root]);
     tokio::task::spawn_blocking(move || {
-        let joined = std::thread::scope(|scope| {
+        let panicked = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| counter.work())).collect();
-            threads.into_iter().map(|thread| thread.join().is_ok()).fold(true, |all, one| all && one)
+            threads.into_iter().filter_map(|thread| thread.join().err()).count()
         });
         let state = counter.state.into_inner();
         match state.failure {
             Some(error) => Err(error),
-            None if joined => Ok(state.counts),
+            None if panicked == 0 => Ok(state.counts),
             None => Err(Error::Internal { reason: "a thread of the verification panicked".to_owned() }),
         }
     })

@@ -39,7 +39,7 @@ const LOOKS: usize = 3;
 impl Session {
     /// Opens and lists a directory and deals out its entries.
     pub(super) fn enter(&self, task: EnterTask) -> Result<()> {
-        let EnterTask { place, above, previous_tree, was_there, targets, device } = task;
+        let EnterTask { place, above, previous_tree, was_there, targets, device, looks } = task;
         // At a path of the request the targets end: all of it is wanted.
         let targets = targets.filter(|targets| !targets.whole);
         let passing_through = targets.is_some();
@@ -49,6 +49,14 @@ impl Session {
             .and_then(|()| self.open_directory(&place, passing_through));
         let handle = match opened {
             Ok(handle) => handle,
+            Err(error) if looks < LOOKS && matches!(Errno::from_io_error(&error), Some(Errno::NOTDIR | Errno::LOOP)) && above.is_some() => {
+                let mut directories = Vec::new();
+                if let Some((above, slot)) = above {
+                    self.entry(&above, slot, looks, &mut directories)?;
+                }
+                self.queue.push_all(directories);
+                return Ok(());
+            }
             Err(error) => return self.directory_lost(above, place.path(), error),
         };
         let stat = match rustix::fs::fstat(&handle) {
@@ -70,10 +78,11 @@ impl Session {
                 listing.names
             }
         };
-        let names = self.without_excluded(&place, names);
+        // What a request names itself is wanted, whatever its patterns say.
+        let names = if passing_through { names } else { self.without_excluded(&place, names) };
         drop(handle);
         let directory = Directory::new(Opened {
-            previous: self.previous_nodes(previous_tree, &place),
+            previous: self.previous_nodes(previous_tree),
             device: (self.one_file_system && !passing_through).then_some(device.unwrap_or(stat.st_dev)),
             place,
             above,
@@ -131,13 +140,13 @@ impl Session {
     }
 
     /// The directory's entries in the parent snapshot. If they cannot be read, everything is read again instead.
-    fn previous_nodes(&self, tree: Option<crate::TreeId>, place: &Place) -> Vec<Node> {
+    fn previous_nodes(&self, tree: Option<crate::TreeId>) -> Vec<Node> {
         let Some(tree) = tree else { return Vec::new() };
         match self.reader.load_tree_blocking(&tree) {
             Ok(tree) if tree.nodes.is_sorted_by(|left, right| left.name < right.name) => tree.nodes,
             Ok(_) => Vec::new(),
             Err(error) => {
-                tracing::warn!(path = %place.path().display(), %tree, %error, "a tree of the parent snapshot is not readable, its files are read again");
+                tracing::warn!(%tree, %error, "a tree of the parent snapshot is not readable, its files are read again");
                 Vec::new()
             }
         }
@@ -162,15 +171,15 @@ impl Session {
         let mut directories = Vec::new();
         for slot in range {
             self.control.check()?;
-            self.entry(directory, slot, &mut directories)?;
+            self.entry(directory, slot, 0, &mut directories)?;
         }
         self.queue.push_all(directories);
         Ok(())
     }
 
-    fn entry(&self, directory: &Arc<Directory>, slot: usize, directories: &mut Vec<Task>) -> Result<()> {
+    fn entry(&self, directory: &Arc<Directory>, slot: usize, looks: usize, directories: &mut Vec<Task>) -> Result<()> {
         let targets = directory.targets.as_ref().and_then(|targets| targets.children.get(&directory.names[slot]));
-        for _ in 0..LOOKS {
+        for look in looks..LOOKS {
             let stat = match self.look(directory, slot) {
                 Ok(stat) => stat,
                 Err(error) => {
@@ -188,6 +197,7 @@ impl Session {
                         was_there: previous.is_some(),
                         targets: targets.cloned(),
                         device: directory.device,
+                        looks: look + 1,
                     }));
                     return Ok(());
                 }

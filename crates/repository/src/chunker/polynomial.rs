@@ -150,7 +150,7 @@ mod tests {
     fn a_polynomial_of_restic_is_accepted_and_its_multiple_refused() {
         let polynomial: Polynomial = "3DA3358B4DC173".parse().unwrap();
         assert_eq!((polynomial.degree(), polynomial.to_string().as_str()), (53, "3da3358b4dc173"));
-        assert!(Polynomial::new(0x3DA3_358B_4DC1_73 << 1).is_err(), "divisible by x");
+        assert!(Polynomial::new(0x003D_A335_8B4D_C173 << 1).is_err(), "divisible by x");
         assert!(Polynomial::new(0).is_err());
         assert!(Polynomial::new(0b111).is_err(), "irreducible but too small to cut by");
         assert!("not a number".parse::<Polynomial>().is_err());

@@ -115,7 +115,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const RESTIC_TEST_POLYNOMIAL: u64 = 0x3DA3_358B_4DC1_73;
+    const RESTIC_TEST_POLYNOMIAL: u64 = 0x003D_A335_8B4D_C173;
 
     fn chunker() -> Chunker {
         Chunker::new(Polynomial::new(RESTIC_TEST_POLYNOMIAL).unwrap())
@@ -189,7 +189,6 @@ mod tests {
         assert_eq!(chunker().cut(&vec![1; MAX_CHUNK - 1], 0), None);
     }
 
-    /// The lengths that restic's own chunker gives for a published stream: the numbers are facts of the format.
     #[test]
     fn a_shifted_copy_is_cut_at_the_same_content() {
         let (chunker, data) = (chunker(), noise(99, 12 << 20));

@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    file::{FileTarget, Standing, has_content},
+    file::{FileTarget, Standing, has_content, is_hole},
     report::add,
     restorer::Restorer,
     settle::{Subject, settle},
@@ -49,7 +49,7 @@ struct Part {
 
 impl Restorer {
     /// Restores files with all there is to them.
-    pub(super) fn restore_files(&self, files: Vec<FileTarget>) -> Result<()> {
+    pub(super) fn restore_files(&self, files: &[FileTarget]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl Restorer {
         })?;
         let mut packs: Vec<PackPlan> = plans.into_inner().into_values().collect();
         packs.sort_by_key(|plan| plan.first_file);
-        self.fetch_packs(&files, packs)
+        self.fetch_packs(files, &packs)
     }
 
     /// Runs the same work on all threads; the first error counts.
@@ -190,7 +190,9 @@ impl Restorer {
     fn differing(&self, handle: &OwnedFd, size: u64, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
         let mut differing = Vec::new();
         for part in parts {
-            let is_there = part.offset + part.length <= size && has_content(handle, part.offset, part.length as usize, &part.id, buffer)?;
+            let is_there = part.offset + part.length <= size
+                && (part.id == self.zero_chunk.0 && is_hole(handle, part.offset, part.length)
+                    || has_content(handle, part.offset, part.length as usize, &part.id, buffer)?);
             if is_there {
                 add(&self.counting.bytes_unchanged, part.length);
                 Counters::add(&self.control.counters().bytes_done, part.length);

@@ -20,7 +20,7 @@ use crate::{
 
 impl Restorer {
     /// Reads each pack once, several at a time, and writes what it holds. No more packs are in memory than there are threads.
-    pub(super) fn fetch_packs(&self, files: &[FileTarget], packs: Vec<PackPlan>) -> Result<()> {
+    pub(super) fn fetch_packs(&self, files: &[FileTarget], packs: &[PackPlan]) -> Result<()> {
         let open_files = OpenFiles::new(files);
         let next = AtomicUsize::new(0);
         self.in_parallel(|| {

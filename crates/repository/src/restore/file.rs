@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rustix::{
-    fs::{FallocateFlags, FileType, Mode, OFlags, Stat},
+    fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom, Stat},
     io::Errno,
 };
 
@@ -213,6 +213,14 @@ pub(super) fn has_content(handle: &OwnedFd, offset: u64, length: usize, id: &Id,
         }
     }
     Ok(Id::of(buffer) == *id)
+}
+
+/// Whether a range of a file is a hole, so that it need not be read to know that it is zero.
+pub(super) fn is_hole(handle: &OwnedFd, offset: u64, length: u64) -> bool {
+    match rustix::fs::seek(handle, SeekFrom::Data(offset)) {
+        Ok(data) => data >= offset + length,
+        Err(error) => error == Errno::NXIO,
+    }
 }
 
 fn write_all(handle: &OwnedFd, mut offset: u64, mut data: &[u8]) -> io::Result<()> {

@@ -27,6 +27,8 @@ mod select;
 mod settle;
 mod special;
 mod target;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::sync::Arc;

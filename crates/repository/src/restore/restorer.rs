@@ -120,7 +120,7 @@ impl Restorer {
 
     /// Something that will not be as the snapshot says.
     pub(super) fn failed(&self, path: PathBuf, operation: &str, error: &io::Error) {
-        if class_of(error) == "space" {
+        if matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT)) {
             self.is_full.store(true, Relaxed);
         }
         self.add_error(path, format!("cannot {operation}: {error}"), class_of(error));
@@ -128,7 +128,8 @@ impl Restorer {
 
     /// The same in words of our own.
     pub(super) fn add_error(&self, path: PathBuf, reason: String, class: &'static str) {
-        tracing::warn!(path = %path.display(), reason, "cannot restore an entry");
+        // Paths can be personal: the report names them, the log only on request.
+        tracing::debug!(path = %path.display(), reason, "cannot restore an entry");
         self.errors.add(path, reason, class);
         Counters::add(&self.control.counters().errors, 1);
     }

@@ -116,7 +116,9 @@ fn settle_all(subject: Subject<'_>, node: &Node, policy: Policy, findings: &mut 
     let before = subject.stat()?;
     let mut touched = set_owner(subject, node, policy, &before, findings);
     touched |= set_attributes(subject, node, policy, findings);
-    let mode = wanted_mode(node, policy, findings);
+    let owner = subject.stat()?;
+    let has_owner = (owner.st_uid, owner.st_gid) == (node.uid, node.gid);
+    let mode = wanted_mode(node, policy, has_owner, findings);
     let has_mode = !matches!(subject, Subject::Link(..));
     if has_mode
         && (touched || before.st_mode & 0o7777 != mode)
@@ -190,13 +192,20 @@ fn set_attributes(subject: Subject<'_>, node: &Node, policy: Policy, findings: &
     touched
 }
 
-fn wanted_mode(node: &Node, policy: Policy, findings: &mut Findings) -> u32 {
+/// The mode to set. A program with a set-id bit and another owner than it had would give that owner's power to everybody.
+fn wanted_mode(node: &Node, policy: Policy, has_owner: bool, findings: &mut Findings) -> u32 {
     let mode = file_mode::permissions_to_unix(node.mode);
-    if policy.privileged == Privileged::Drop && mode & SET_ID_BITS != 0 && mode & 0o111 != 0 && node.mode & file_mode::DIR == 0 {
-        findings.add("the set-user-id or set-group-id bit was left out by policy".to_owned(), "refused", false);
-        return mode & !SET_ID_BITS;
+    let gives_power = mode & SET_ID_BITS != 0 && mode & 0o111 != 0 && node.mode & file_mode::DIR == 0;
+    let reason = match policy.privileged {
+        Privileged::Drop => "by policy",
+        Privileged::Restore if !has_owner => "because the owner is not the one of the snapshot",
+        Privileged::Restore => return mode,
+    };
+    if !gives_power {
+        return mode;
     }
-    mode
+    findings.add(format!("the set-user-id or set-group-id bit was left out {reason}"), "refused", false);
+    mode & !SET_ID_BITS
 }
 
 fn has_mtime(stat: &Stat, time: Time) -> bool {
@@ -255,6 +264,17 @@ mod tests {
         let file = File::create(directory.path().join("f")).unwrap();
         let policy = Policy { privileged: Privileged::Drop, ..POLICY };
         let findings = settle(Subject::Open(file.as_fd()), &node(0o104_755), policy, false);
+        assert!(findings.len() == 1 && !findings[0].is_error, "{findings:?}");
+        assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o755);
+    }
+
+    #[test]
+    fn a_set_id_bit_needs_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::create(directory.path().join("f")).unwrap();
+        let other = Node { uid: 4_711, ..node(0o106_755) };
+        let policy = Policy { ownership: Ownership::Skip, ..POLICY };
+        let findings = settle(Subject::Open(file.as_fd()), &other, policy, false);
         assert!(findings.len() == 1 && !findings[0].is_error, "{findings:?}");
         assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o755);
     }

@@ -81,13 +81,13 @@ impl Restorer {
             }
             if walk.files.len() >= BATCH_FILES || walk.blobs >= BATCH_BLOBS {
                 walk.blobs = 0;
-                self.restore_files(std::mem::take(&mut walk.files))?;
+                self.restore_files(&std::mem::take(&mut walk.files))?;
             }
             if self.is_full.load(Relaxed) {
                 break;
             }
         }
-        self.restore_files(std::mem::take(&mut walk.files))?;
+        self.restore_files(&std::mem::take(&mut walk.files))?;
         if self.is_full.load(Relaxed) {
             self.add_error(self.root.path(), "the restore was stopped: the file system has no room left".to_owned(), "space");
         }

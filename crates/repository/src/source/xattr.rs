@@ -45,7 +45,7 @@ impl Holder<'_> {
     /// # Errors
     /// The system's, if they cannot even be listed.
     pub fn read(self) -> io::Result<Attributes> {
-        let names = match self.with_growing_buffer(|holder, buffer| holder.list(buffer)) {
+        let names = match self.with_growing_buffer(Self::list) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Attributes::default()),
             // Without a mounted /proc the entry cannot be reached: what cannot be opened hardly ever has attributes.
             Err(Errno::NOENT | Errno::NOTDIR) if matches!(self, Holder::Entry(..)) => return Ok(Attributes::default()),
