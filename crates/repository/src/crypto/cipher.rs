@@ -6,6 +6,8 @@ use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipher
 use aws_lc_rs::iv::FixedLength;
 use poly1305::Poly1305;
 use poly1305::universal_hash::UniversalHash;
+use rand::TryRng;
+use rand::rngs::SysRng;
 use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
@@ -71,7 +73,8 @@ impl MasterKey {
 
 /// Fills `bytes` from the system's random number generator.
 pub(crate) fn random_bytes(bytes: &mut [u8]) -> Result<()> {
-    aws_lc_rs::rand::fill(bytes).map_err(|_| Error::internal("the system gives no random bytes"))
+    // Not from aws-lc: its generator spends 50 ms of each process on gathering entropy of its own.
+    SysRng.try_fill_bytes(bytes).map_err(|_| Error::internal("the system gives no random bytes"))
 }
 
 /// Seals and opens with one key; shared by all threads.

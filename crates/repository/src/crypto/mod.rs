@@ -2,7 +2,9 @@
 
 mod cipher;
 mod kdf;
+mod lanes;
 
 pub(crate) use cipher::random_bytes;
 pub use cipher::{Cipher, MasterKey, Unauthentic};
+pub(crate) use lanes::RunningHash;
 pub use kdf::{ScryptCost, ScryptParameters, derive_key};

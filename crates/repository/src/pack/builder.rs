@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use zstd::zstd_safe;
 
 use super::buffer::{BufferPool, PooledBuffer};
 use super::compress::Codec;
-use super::open::{BlobScratch, open_with};
+use super::open::{BlobScratch, WRONG_SUM, open_unchecked};
 use crate::BlobId;
-use crate::crypto::Cipher;
+use crate::crypto::{Cipher, RunningHash};
 use crate::error::{Error, Result};
-use crate::format::{BlobType, HeaderEntry, Id, IndexBlob, IndexPack, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size, write_header};
+use crate::format::{BlobType, HeaderEntry, IndexBlob, IndexPack, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size, write_header};
 use crate::limits::MAX_PACK_ENTRIES;
 
 /// Room beyond the pack size for the last blob and the header; a bigger blob makes the buffer grow.
@@ -29,12 +28,12 @@ pub(crate) struct PackBuilder {
     buffer: PooledBuffer,
     entries: Vec<HeaderEntry>,
     header: usize,
-    digest: Context,
+    digest: RunningHash,
 }
 
 impl PackBuilder {
     pub fn new(pool: &Arc<BufferPool>, pack_size: usize) -> Self {
-        Self { buffer: pool.take(pack_size + ROOM), entries: Vec::new(), header: SEAL_OVERHEAD + PACK_TRAILER, digest: Context::new(&SHA256) }
+        Self { buffer: pool.take(pack_size + ROOM), entries: Vec::new(), header: SEAL_OVERHEAD + PACK_TRAILER, digest: RunningHash::new() }
     }
 
     /// Bytes of the pack if it were finished now.
@@ -74,9 +73,13 @@ impl PackBuilder {
         u32::try_from(self.buffer.used() + stored).map_err(too_big)?;
         let sealed = &mut self.buffer.spare(stored)[..stored];
         cipher.seal_in_place(sealed)?;
-        open_with(cipher, codec, sealed, (blob_type, id, entry.uncompressed_length), scratch)
-            .map_err(|reason| Error::VerificationFailed { id, reason })?;
-        self.digest.update(sealed);
+        let failed = |reason| Error::VerificationFailed { id, reason };
+        let opened = open_unchecked(cipher, codec, sealed, (blob_type, entry.uncompressed_length), scratch).map_err(failed)?;
+        let mut digest = self.digest.clone();
+        if digest.update_with(sealed, opened) != id {
+            return Err(failed(WRONG_SUM.into()));
+        }
+        self.digest = digest;
         self.take(entry, stored);
         Ok(entry.length)
     }
@@ -116,8 +119,7 @@ impl PackBuilder {
         self.buffer.spare(end.len())[..end.len()].copy_from_slice(&end);
         self.buffer.advance(end.len());
         self.digest.update(&end);
-        let mut id = [0; 32];
-        id.copy_from_slice(self.digest.finish().as_ref());
+        let id = self.digest.finish();
         let mut offset = 0;
         let blobs = self
             .entries
@@ -134,6 +136,6 @@ impl PackBuilder {
                 blob
             })
             .collect();
-        Ok(FinishedPack { bytes: self.buffer, index: IndexPack { id: Id(id), blobs } })
+        Ok(FinishedPack { bytes: self.buffer, index: IndexPack { id, blobs } })
     }
 }

@@ -323,6 +323,9 @@ impl Shared {
     }
 
     async fn flush(self: &Arc<Self>) -> Result<SaveTotals> {
+        if self.failed.load(Relaxed) {
+            return Err(self.failure());
+        }
         let shared = Arc::clone(self);
         tokio::task::spawn_blocking(move || shared.close_packs()).await.map_err(Error::internal)?.map_err(|error| self.fail(error))?;
         self.uploads.wait_until_idle().await;

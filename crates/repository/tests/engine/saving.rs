@@ -10,7 +10,7 @@ use repository::{BlobType, Control, Error, Id, InitOptions, OpenOptions, Reposit
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Files, backup, noise, open, password, read_everything, repository, shared, text};
+use crate::support::{Files, LyingStore, backup, noise, open, password, read_everything, repository, shared, text};
 
 /// One blob from many threads is stored once; what is not compressible is stored as it is; all of it reads back.
 #[tokio::test(flavor = "multi_thread")]
@@ -43,6 +43,42 @@ async fn many_threads_store_each_blob_once() {
         assert_eq!(reader.load_blob(BlobType::Data, &Id::of(blob)).await.unwrap(), blob.as_slice());
     }
     lock.release().await.unwrap();
+}
+
+/// E9: what does not verify after sealing never reaches the store, and nothing that was in the same pack suffers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_does_not_verify_is_not_stored() {
+    let store = storage::memory();
+    let repository = repository(&store).await;
+    let lock = shared(&repository).await;
+    let control = Control::default();
+    let saver = repository.blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control).unwrap();
+    for content in [noise(1, 100_000), text(1, 100_000)] {
+        // As if a bit had flipped between summing and sealing.
+        let id = Id::of(b"what was summed");
+        let writer = saver.clone();
+        let saved = tokio::task::spawn_blocking(move || writer.save_blob_with_id(BlobType::Data, id, &content)).await.unwrap();
+        assert!(matches!(saved, Err(Error::VerificationFailed { .. })), "{saved:?}");
+    }
+    assert!(matches!(saver.flush().await, Err(Error::VerificationFailed { .. })));
+    let packs: Vec<_> = futures::TryStreamExt::try_collect(store.list(Some(&Path::from("data")))).await.unwrap();
+    assert_eq!(packs, []);
+}
+
+/// D2: a store that acknowledges a pack and keeps half of it, or nothing, fails the backup before any index names the pack.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lies_is_caught() {
+    for keeps in [0, 1000] {
+        let inner = storage::memory();
+        repository(&inner).await;
+        let store: Arc<dyn ObjectStore> = Arc::new(LyingStore { inner: Arc::clone(&inner), keeps });
+        let repository = open(&store).await;
+        let lock = shared(&repository).await;
+        let saved = backup(&repository, &lock, &Files::from([("a".into(), noise(1, 50_000))]), "one").await;
+        assert!(matches!(saved, Err(Error::StoreLied { .. })), "{saved:?}");
+        assert!(repository.snapshots(&Control::default()).await.unwrap().snapshots.is_empty());
+        assert!(repository.load_index(&Control::default()).await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
