@@ -8,7 +8,7 @@ cargo fmt --all --check
 say "clippy"
 cargo clippy --quiet --locked --workspace --all-targets --test scenarios -- --deny warnings
 say "layout, arrows between crates, generated files"
-cargo xtask check
+cargo xtask check-crds && cargo xtask check-arrows && cargo xtask check-layout
 say "protocol definitions"
 if command -v npx >/dev/null; then
   (cd proto && npx --yes --loglevel=error @bufbuild/buf@1.75.0 lint) || fail "buf lint found faults in proto/"

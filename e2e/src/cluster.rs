@@ -48,7 +48,8 @@ impl Cluster {
         // Several tests of one process come here; the first installs the provider.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let path = std::env::var_os("KUBECONFIG").map_or_else(|| crate::state_dir().join("admin.kubeconfig"), Into::into);
-        let kubeconfig = kube::config::Kubeconfig::read_from(&path).with_context(|| format!("no cluster: {} cannot be read", path.display()))?;
+        let kubeconfig = kube::config::Kubeconfig::read_from(&path)
+            .with_context(|| format!("no cluster: {} cannot be read", path.display()))?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
         Ok(Self { client: Client::try_from(config)? })
     }
@@ -60,11 +61,19 @@ impl Cluster {
 
     /// Every object of a kind, in a namespace or, with an empty one, in the cluster.
     pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
-        let (kind, group, version, plural) =
-            KINDS.iter().find(|(name, ..)| *name == kind).copied().unwrap_or_else(|| panic!("{kind} is missing in the table of kinds"));
+        let (kind, group, version, plural) = KINDS
+            .iter()
+            .find(|(name, ..)| *name == kind)
+            .copied()
+            .unwrap_or_else(|| panic!("{kind} is missing in the table of kinds"));
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-        let resource =
-            ApiResource { group: group.to_owned(), version: version.to_owned(), api_version, kind: kind.to_owned(), plural: plural.to_owned() };
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version,
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        };
         if namespace.is_empty() {
             Api::all_with(self.client.clone(), &resource)
         } else {
@@ -169,7 +178,8 @@ impl Cluster {
                 return Ok(found);
             }
             if tokio::time::Instant::now() > deadline {
-                let seen: Vec<String> = items.iter().map(|item| format!("{}: {}", text(item, "/metadata/name"), short_status(item))).collect();
+                let seen: Vec<String> =
+                    items.iter().map(|item| format!("{}: {}", text(item, "/metadata/name"), short_status(item))).collect();
                 bail!("waited {limit:?} in vain for {what}; {kind}s in {namespace}: {seen:#?}");
             }
         }

@@ -24,10 +24,8 @@ pub fn state_dir() -> PathBuf {
 
 /// Folder of the cluster's tools: kubectl, restic, grpcurl, prometheus.
 pub fn tools_dir() -> PathBuf {
-    std::env::var_os("ORLOP_TOOLS").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/orlop/tools/bin"),
-        PathBuf::from,
-    )
+    std::env::var_os("ORLOP_TOOLS")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/orlop/tools/bin"), PathBuf::from)
 }
 
 /// Address of the host on the bridge that it shares with the nodes; pods reach it.

@@ -37,7 +37,17 @@ impl Bucket {
     pub fn create(name: &str) -> Result<Self> {
         let bucket = Self { name: name.to_owned() };
         let output = Command::new("curl")
-            .args(["-fsS", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &format!("{ACCESS_KEY}:{}", secret_key()?), "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-X", "PUT"])
+            .args([
+                "-fsS",
+                "--aws-sigv4",
+                "aws:amz:us-east-1:s3",
+                "--user",
+                &format!("{ACCESS_KEY}:{}", secret_key()?),
+                "-H",
+                "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+                "-X",
+                "PUT",
+            ])
             .arg(format!("{}/{name}", endpoint()))
             .output()?;
         ensure!(output.status.success(), "bucket {name}: {}", String::from_utf8_lossy(&output.stderr));

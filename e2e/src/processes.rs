@@ -12,7 +12,8 @@ pub fn pids_of_pod(pod_uid: &str, program: &str) -> Vec<u32> {
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let in_pod = fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|cgroup| cgroup.contains(&format!("pod{pod_uid}")));
+        let in_pod =
+            fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|cgroup| cgroup.contains(&format!("pod{pod_uid}")));
         let is_program = fs::read_to_string(entry.path().join("cmdline"))
             .is_ok_and(|line| line.split('\0').next().is_some_and(|first| first.rsplit('/').next() == Some(program)));
         if in_pod && is_program {
@@ -49,7 +50,8 @@ pub async fn kill_in_pod(pod_uid: &str, program: &str) -> Result<()> {
 
 fn is_alive(pid: u32) -> bool {
     // A zombie has been killed; only its parent has not asked yet.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
 /// Pid of one of the cluster's own programs, as its start script noted it (`kubelet-node2`, `versitygw`).

@@ -73,7 +73,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, behaviour: watch::Receiver<Behaviour>, bytes_up: Arc<AtomicU64>, bytes_down: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    behaviour: watch::Receiver<Behaviour>,
+    bytes_up: Arc<AtomicU64>,
+    bytes_down: Arc<AtomicU64>,
+) {
     while let Ok((client, _)) = listener.accept().await {
         let (behaviour, bytes_up, bytes_down) = (behaviour.clone(), Arc::clone(&bytes_up), Arc::clone(&bytes_down));
         tokio::spawn(async move {

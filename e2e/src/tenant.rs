@@ -72,7 +72,9 @@ impl Tenant {
         let namespace = format!("e2e-{scenario}");
         cluster.delete("Namespace", "", &namespace).await?;
         cluster.until_gone("Namespace", "", &namespace, READY_LIMIT).await?;
-        cluster.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})).await?;
+        cluster
+            .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}))
+            .await?;
         let bucket = Bucket { name: format!("e2e-{scenario}") };
         let _ = bucket.remove("");
         let bucket = Bucket::create(&format!("e2e-{scenario}"))?;

@@ -50,7 +50,10 @@ async fn secret_of_another_namespace_needs_consent() {
     let mut manifest = tenant.backup_manifest(&Backup::default());
     manifest["spec"]["sessions"][0]["repositories"][0]["encryptionSecret"]["namespace"] = json!(owner.namespace);
     tenant.cluster.apply(manifest).await.unwrap();
-    tenant.complains("BackupConfiguration", "backup", "ValidationPassed", &["repository-password", &owner.namespace]).await.unwrap();
+    tenant
+        .complains("BackupConfiguration", "backup", "ValidationPassed", &["repository-password", &owner.namespace])
+        .await
+        .unwrap();
 
     let consent = json!({"metadata": {"annotations": {"orlop.dev/allow-namespaces": tenant.namespace}}});
     owner.cluster.merge("Secret", &owner.namespace, "repository-password", consent).await.unwrap();
@@ -114,7 +117,14 @@ async fn token(tenant: &Tenant, pod: &Value) -> String {
     let account = text(pod, "/spec/serviceAccountName");
     let output = Command::new(e2e::tools_dir().join("kubectl"))
         .args(["--namespace", &tenant.namespace, "create", "token", &account, "--audience", "orlop-storage"])
-        .args(["--bound-object-kind", "Pod", "--bound-object-name", &text(pod, "/metadata/name"), "--bound-object-uid", &text(pod, "/metadata/uid")])
+        .args([
+            "--bound-object-kind",
+            "Pod",
+            "--bound-object-name",
+            &text(pod, "/metadata/name"),
+            "--bound-object-uid",
+            &text(pod, "/metadata/uid"),
+        ])
         .output()
         .await
         .unwrap();
@@ -157,7 +167,10 @@ async fn forged_pod(tenant: &Tenant, mover: &Value) -> Value {
 
 async fn refused(service: &StorageService, token: &str, subject: pb::AccessSubject, who: &str) {
     let status = service.issue(token, subject).await.expect_err(who);
-    assert!(matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition | Code::NotFound), "{who}: {status}");
+    assert!(
+        matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition | Code::NotFound),
+        "{who}: {status}"
+    );
 }
 
 struct StorageService(Channel);
@@ -166,7 +179,12 @@ impl StorageService {
     /// Dials a pod of the service straight, verified as a mover verifies it.
     async fn find(cluster: &Cluster) -> Self {
         let secret = cluster.get("Secret", SYSTEM_NAMESPACE, "orlop-storage-initializer-tls").await.unwrap();
-        let authority = Command::new("bash").args(["-c", "base64 -d <<<\"$1\"", "decode", &text(&secret, "/data/ca.crt")]).output().await.unwrap().stdout;
+        let authority = Command::new("bash")
+            .args(["-c", "base64 -d <<<\"$1\"", "decode", &text(&secret, "/data/ca.crt")])
+            .output()
+            .await
+            .unwrap()
+            .stdout;
         let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "app.kubernetes.io/component=storage-initializer").await.unwrap();
         let pod = pods.iter().find(|pod| text(pod, "/status/phase") == "Running").expect("a running storage-initializer");
         let tls = ClientTlsConfig::new()
@@ -199,7 +217,10 @@ async fn nothing_secret_is_shown() {
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     for pid in e2e::processes::pids_of_pod(&text(&mover, "/metadata/uid"), "data-mover") {
         for file in ["environ", "cmdline"] {
-            places.insert(format!("/proc of the mover: {file}"), std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default());
+            places.insert(
+                format!("/proc of the mover: {file}"),
+                std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default(),
+            );
         }
     }
     assert!(!places.is_empty(), "the mover's process was not found");
@@ -208,14 +229,33 @@ async fn nothing_secret_is_shown() {
     tenant.restore("restore", "app", &Tenant::snapshot_of(&session)).await.unwrap();
     tenant.succeeded("RestoreSession", "restore").await.unwrap();
 
-    let kinds = ["Pod", "Job", "CronJob", "ConfigMap", "Event", "BackupStorage", "Repository", "Snapshot", "BackupConfiguration", "BackupSession", "RestoreSession"];
+    let kinds = [
+        "Pod",
+        "Job",
+        "CronJob",
+        "ConfigMap",
+        "Event",
+        "BackupStorage",
+        "Repository",
+        "Snapshot",
+        "BackupConfiguration",
+        "BackupSession",
+        "RestoreSession",
+    ];
     for namespace in [tenant.namespace.as_str(), SYSTEM_NAMESPACE] {
         for kind in kinds {
-            places.insert(format!("{kind}s of {namespace}"), json!(tenant.cluster.list(kind, namespace, "").await.unwrap()).to_string());
+            places.insert(
+                format!("{kind}s of {namespace}"),
+                json!(tenant.cluster.list(kind, namespace, "").await.unwrap()).to_string(),
+            );
         }
         for pod in tenant.cluster.list("Pod", namespace, "").await.unwrap() {
             let pod = text(&pod, "/metadata/name");
-            let logs = Command::new(e2e::tools_dir().join("kubectl")).args(["-n", namespace, "logs", &pod, "--all-containers"]).output().await.unwrap();
+            let logs = Command::new(e2e::tools_dir().join("kubectl"))
+                .args(["-n", namespace, "logs", &pod, "--all-containers"])
+                .output()
+                .await
+                .unwrap();
             places.insert(format!("log of {namespace}/{pod}"), String::from_utf8_lossy(&logs.stdout).into_owned());
         }
     }

@@ -7,7 +7,7 @@ use e2e::cluster::{phase, text};
 use e2e::files;
 use e2e::object_store::{ACCESS_KEY, endpoint, secret_key};
 use e2e::proxy::{Behaviour, Proxy};
-use e2e::tenant::{Backup, REPOSITORY_PASSWORD, READY_LIMIT, SESSION_LIMIT, Tenant, merge};
+use e2e::tenant::{Backup, READY_LIMIT, REPOSITORY_PASSWORD, SESSION_LIMIT, Tenant, merge};
 use serde_json::json;
 
 async fn world(name: &str) -> (Tenant, std::path::PathBuf) {
@@ -26,29 +26,47 @@ async fn storage_that_cannot_be_used() {
     proxy.set(Behaviour::Unreachable);
 
     let mut missing = tenant.storage_manifest(&endpoint());
-    merge(&mut missing, &json!({"metadata": {"name": "no-secret"}, "spec": {"storage": {"s3": {"prefix": "a", "secretName": "later"}}}}));
+    merge(
+        &mut missing,
+        &json!({"metadata": {"name": "no-secret"}, "spec": {"storage": {"s3": {"prefix": "a", "secretName": "later"}}}}),
+    );
     tenant.cluster.apply(missing).await.unwrap();
     tenant.complains("BackupStorage", "no-secret", "BackendSecretFound", &["later", &tenant.namespace]).await.unwrap();
 
     tenant.secret("wrong-key", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": "not-the-key"})).await.unwrap();
     let mut wrong_key = tenant.storage_manifest(&endpoint());
-    merge(&mut wrong_key, &json!({"metadata": {"name": "wrong-key"}, "spec": {"storage": {"s3": {"prefix": "b", "secretName": "wrong-key"}}}}));
+    merge(
+        &mut wrong_key,
+        &json!({"metadata": {"name": "wrong-key"}, "spec": {"storage": {"s3": {"prefix": "b", "secretName": "wrong-key"}}}}),
+    );
     tenant.cluster.apply(wrong_key).await.unwrap();
     let told = tenant.complains("BackupStorage", "wrong-key", "BackendInitialized", &["wrong-key"]).await.unwrap();
     assert!(!told.contains("not-the-key"), "the message leaks the key: {told}");
 
     let mut no_bucket = tenant.storage_manifest(&endpoint());
-    merge(&mut no_bucket, &json!({"metadata": {"name": "no-bucket"}, "spec": {"storage": {"s3": {"bucket": "e2e-no-such-bucket"}}}}));
+    merge(
+        &mut no_bucket,
+        &json!({"metadata": {"name": "no-bucket"}, "spec": {"storage": {"s3": {"bucket": "e2e-no-such-bucket"}}}}),
+    );
     tenant.cluster.apply(no_bucket).await.unwrap();
     tenant.complains("BackupStorage", "no-bucket", "BackendInitialized", &["e2e-no-such-bucket"]).await.unwrap();
 
     let mut unreachable = tenant.storage_manifest(proxy.endpoint());
     merge(&mut unreachable, &json!({"metadata": {"name": "unreachable"}, "spec": {"storage": {"s3": {"prefix": "c"}}}}));
     tenant.cluster.apply(unreachable).await.unwrap();
-    tenant.complains("BackupStorage", "unreachable", "BackendInitialized", &[proxy.endpoint().trim_start_matches("http://")]).await.unwrap();
+    tenant
+        .complains("BackupStorage", "unreachable", "BackendInitialized", &[proxy.endpoint().trim_start_matches("http://")])
+        .await
+        .unwrap();
 
-    tenant.secret("later", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key().unwrap()})).await.unwrap();
-    tenant.secret("wrong-key", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key().unwrap()})).await.unwrap();
+    tenant
+        .secret("later", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key().unwrap()}))
+        .await
+        .unwrap();
+    tenant
+        .secret("wrong-key", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key().unwrap()}))
+        .await
+        .unwrap();
     proxy.set(Behaviour::Faithful);
     for name in ["no-secret", "wrong-key", "unreachable"] {
         tenant.until_phase("BackupStorage", name, "Ready", READY_LIMIT).await.unwrap();
@@ -61,7 +79,8 @@ async fn storage_that_cannot_be_used() {
 async fn configuration_that_cannot_work() {
     let (tenant, _) = world("bad-configuration").await;
     let secret = json!({"name": "repository-password", "namespace": tenant.namespace});
-    let addon = |name: &str, task: &str| json!({"addon": {"name": name, "tasks": [{"name": task, "params": {"paths": "/data"}}]}});
+    let addon =
+        |name: &str, task: &str| json!({"addon": {"name": name, "tasks": [{"name": task, "params": {"paths": "/data"}}]}});
     let function_less = json!({
         "apiVersion": "addons.kubestash.com/v1alpha1", "kind": "Addon", "metadata": {"name": "e2e-without-function"},
         "spec": {"backupTasks": [{"name": "logical-backup", "function": "e2e-no-such-function", "driver": "Restic", "executor": "Job"}]}});
@@ -70,21 +89,42 @@ async fn configuration_that_cannot_work() {
     // (name, what is wrong, words that the sentence must hold)
     let cases: Vec<(&str, Backup, Vec<&str>)> = vec![
         ("no-addon", Backup { session: addon("no-such-addon", "logical-backup"), ..Backup::default() }, vec!["no-such-addon"]),
-        ("no-function", Backup { session: addon("e2e-without-function", "logical-backup"), ..Backup::default() }, vec!["e2e-no-such-function"]),
+        (
+            "no-function",
+            Backup { session: addon("e2e-without-function", "logical-backup"), ..Backup::default() },
+            vec!["e2e-no-such-function"],
+        ),
         ("no-task", Backup { session: addon("workload-addon", "no-such-task"), ..Backup::default() }, vec!["no-such-task"]),
-        ("unsupported-task", Backup { session: addon("workload-addon", "volume-snapshot"), ..Backup::default() }, vec!["volume-snapshot"]),
+        (
+            "unsupported-task",
+            Backup { session: addon("workload-addon", "volume-snapshot"), ..Backup::default() },
+            vec!["volume-snapshot"],
+        ),
         ("bad-cron", Backup { schedule: "61 * * * *".into(), ..Backup::default() }, vec!["61"]),
         ("dots", Backup { directory: "/a/../../b".into(), ..Backup::default() }, vec![".."]),
-        ("twins", Backup { session: json!({"repositories": [
+        (
+            "twins",
+            Backup {
+                session: json!({"repositories": [
             {"name": "one", "backend": "backend", "directory": "/same", "encryptionSecret": secret},
-            {"name": "two", "backend": "backend", "directory": "same", "encryptionSecret": secret}]}), ..Backup::default() }, vec!["same"]),
+            {"name": "two", "backend": "backend", "directory": "same", "encryptionSecret": secret}]}),
+                ..Backup::default()
+            },
+            vec!["same"],
+        ),
     ];
     for (name, backup, words) in cases {
         let mut manifest = tenant.backup_manifest(&backup);
         manifest["metadata"]["name"] = json!(name);
         tenant.cluster.apply(manifest).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        tenant.complains("BackupConfiguration", name, "ValidationPassed", &words).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        assert!(tenant.cluster.find("CronJob", &tenant.namespace, &format!("trigger-{name}-full")).await.unwrap().is_none(), "{name} has a CronJob");
+        tenant
+            .complains("BackupConfiguration", name, "ValidationPassed", &words)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        assert!(
+            tenant.cluster.find("CronJob", &tenant.namespace, &format!("trigger-{name}-full")).await.unwrap().is_none(),
+            "{name} has a CronJob"
+        );
     }
     assert!(tenant.sessions().await.unwrap().is_empty(), "a configuration that cannot work started a session");
     tenant.cluster.delete("Addon", "", "e2e-without-function").await.unwrap();
@@ -97,11 +137,28 @@ async fn what_is_missing_may_come_later() {
     let tenant = Tenant::create("comes-later").await.unwrap();
     tenant.cluster.apply(tenant.storage_manifest(&endpoint())).await.unwrap();
     tenant.cluster.apply(tenant.backup_manifest(&Backup::default())).await.unwrap();
-    let mentions = |word: &'static str| move |object: &serde_json::Value| phase(object) != "Ready" && object["status"].to_string().contains(word);
-    tenant.cluster.until("BackupConfiguration", &tenant.namespace, "backup", READY_LIMIT, "the missing policy to be named", mentions("retention")).await.unwrap();
+    let mentions = |word: &'static str| {
+        move |object: &serde_json::Value| phase(object) != "Ready" && object["status"].to_string().contains(word)
+    };
+    tenant
+        .cluster
+        .until(
+            "BackupConfiguration",
+            &tenant.namespace,
+            "backup",
+            READY_LIMIT,
+            "the missing policy to be named",
+            mentions("retention"),
+        )
+        .await
+        .unwrap();
     tenant.retention(json!({"maxRetentionPeriod": "2mo", "successfulSnapshots": {"last": 10}})).await.unwrap();
     let without_target = |object: &serde_json::Value| object.pointer("/status/targetFound") == Some(&json!(false));
-    tenant.cluster.until("BackupConfiguration", &tenant.namespace, "backup", READY_LIMIT, "targetFound: false", without_target).await.unwrap();
+    tenant
+        .cluster
+        .until("BackupConfiguration", &tenant.namespace, "backup", READY_LIMIT, "targetFound: false", without_target)
+        .await
+        .unwrap();
     files::make_tree(&tenant.workload("app", "node1").await.unwrap()).unwrap();
     let session = tenant.session_triggered_by("initial").await.unwrap();
     tenant.succeeded("BackupSession", &session).await.unwrap();
@@ -114,12 +171,19 @@ async fn paths_that_cannot_be_backed_up() {
     let (tenant, _) = world("bad-paths").await;
     let cases = [("wrong", "/wrong/data"), ("absent", "/data/not/there")];
     for (name, path) in cases {
-        let mut manifest = tenant.backup_manifest(&Backup { paths: path.into(), directory: format!("/{name}"), ..Backup::default() });
+        let mut manifest =
+            tenant.backup_manifest(&Backup { paths: path.into(), directory: format!("/{name}"), ..Backup::default() });
         manifest["metadata"]["name"] = json!(name);
         manifest["spec"]["sessions"][0]["repositories"][0]["name"] = json!(name);
         tenant.cluster.apply(manifest).await.unwrap();
-        let first = |items: &[serde_json::Value]| items.iter().map(|item| text(item, "/metadata/name")).find(|session| session.starts_with(name));
-        let session = tenant.cluster.until_list("BackupSession", &tenant.namespace, "", READY_LIMIT, "the initial session", first).await.unwrap();
+        let first = |items: &[serde_json::Value]| {
+            items.iter().map(|item| text(item, "/metadata/name")).find(|session| session.starts_with(name))
+        };
+        let session = tenant
+            .cluster
+            .until_list("BackupSession", &tenant.namespace, "", READY_LIMIT, "the initial session", first)
+            .await
+            .unwrap();
         let told = tenant.failed("BackupSession", &session, SESSION_LIMIT).await.unwrap();
         assert!(told.contains(path), "{path} is not named: {told}");
     }
@@ -144,7 +208,11 @@ async fn volumes_that_cannot_be_backed_up() {
         "spec": {"accessModes": ["ReadWriteOnce"], "volumeMode": "Block", "storageClassName": "e2e", "resources": {"requests": {"storage": "1Gi"}}}});
     tenant.cluster.apply(claim).await.unwrap();
     let device = json!({"volumeDevices": [{"name": "raw", "devicePath": "/data"}]});
-    tenant.cluster.apply(pod("raw", device, json!({"name": "raw", "persistentVolumeClaim": {"claimName": "raw"}}))).await.unwrap();
+    tenant
+        .cluster
+        .apply(pod("raw", device, json!({"name": "raw", "persistentVolumeClaim": {"claimName": "raw"}})))
+        .await
+        .unwrap();
     for (name, words) in [("scratch", ["emptyDir", "/data"]), ("raw", ["lock", "raw"])] {
         let backup = Backup { workload: name.into(), directory: format!("/{name}"), ..Backup::default() };
         let mut manifest = tenant.backup_manifest(&backup);
@@ -152,10 +220,19 @@ async fn volumes_that_cannot_be_backed_up() {
         manifest["spec"]["sessions"][0]["repositories"][0]["name"] = json!(name);
         tenant.cluster.apply(manifest).await.unwrap();
         let told = |object: &serde_json::Value| words.iter().all(|word| object["status"].to_string().contains(word));
-        let refused_early = tenant.cluster.until("BackupConfiguration", &tenant.namespace, name, Duration::from_secs(10), "a refusal", told).await;
+        let refused_early = tenant
+            .cluster
+            .until("BackupConfiguration", &tenant.namespace, name, Duration::from_secs(10), "a refusal", told)
+            .await;
         if refused_early.is_err() {
-            let first = |items: &[serde_json::Value]| items.iter().map(|item| text(item, "/metadata/name")).find(|session| session.starts_with(name));
-            let session = tenant.cluster.until_list("BackupSession", &tenant.namespace, "", READY_LIMIT, "the initial session", first).await.unwrap();
+            let first = |items: &[serde_json::Value]| {
+                items.iter().map(|item| text(item, "/metadata/name")).find(|session| session.starts_with(name))
+            };
+            let session = tenant
+                .cluster
+                .until_list("BackupSession", &tenant.namespace, "", READY_LIMIT, "the initial session", first)
+                .await
+                .unwrap();
             let told = tenant.failed("BackupSession", &session, SESSION_LIMIT).await.unwrap();
             assert!(words.iter().all(|word| told.contains(word)), "{name}: {told}");
         }
@@ -233,7 +310,8 @@ async fn restore_onto_a_full_volume() {
     files::random_file(&volume.join("big"), 24 << 20).unwrap();
     tenant.backed_up(&Backup::default()).await.unwrap();
     let small = tenant.claim("small", "node1").await.unwrap();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&small).status().unwrap();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&small).status().unwrap();
     assert!(mounted.success());
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "small", "namespace": tenant.namespace},
         "spec": {"selector": {"matchLabels": {"app": "small"}}, "template": {"metadata": {"labels": {"app": "small"}}, "spec": {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use e2e::SYSTEM_NAMESPACE;
 use e2e::cluster::{Cluster, phase, text};
 use e2e::files;
 use e2e::processes::{Stopped, kill_in_pod};
 use e2e::proxy::{Behaviour, Proxy};
 use e2e::tenant::{Backup, READY_LIMIT, SESSION_LIMIT, Tenant};
-use e2e::SYSTEM_NAMESPACE;
 use serde_json::Value;
 
 /// A workload with `megabytes` of incompressible data behind a proxy.
@@ -61,7 +61,11 @@ async fn mover_killed() {
     kill_in_pod(&text(&pod, "/metadata/uid"), "data-mover").await.unwrap();
     proxy.set(Behaviour::Faithful);
     let session = tenant.succeeded("BackupSession", &text(&session, "/metadata/name")).await.unwrap();
-    let jobs = tenant.cluster.list("Job", &tenant.namespace, &format!("orlop.dev/session-uid={}", text(&session, "/metadata/uid"))).await.unwrap();
+    let jobs = tenant
+        .cluster
+        .list("Job", &tenant.namespace, &format!("orlop.dev/session-uid={}", text(&session, "/metadata/uid")))
+        .await
+        .unwrap();
     assert_eq!(jobs.len(), 2, "the second attempt is a Job of its own");
     assert_exactly_one(&tenant, &session).await;
     tenant.remove().await.unwrap();
@@ -104,7 +108,10 @@ async fn leader_killed_at_five_points(service: &str) {
         // Both are under way and neither is done: 0 < bytes < total.
         let share = |moved: u64| moved > 0 && moved < DATA;
         assert!(point == 1 || share(backup_proxy.bytes_up() - uploaded), "the backup is not in the middle at point {point}");
-        assert!(share(restore_proxy.bytes_down() - downloaded) || point == 1, "the restore is not in the middle at point {point}");
+        assert!(
+            share(restore_proxy.bytes_down() - downloaded) || point == 1,
+            "the restore is not in the middle at point {point}"
+        );
         kill_leader(&backed_up.cluster, service).await;
         let moved = backup_proxy.bytes_up();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));

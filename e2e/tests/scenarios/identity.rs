@@ -20,7 +20,11 @@ async fn restricted_and_unchanged() {
     assert!(owner.success());
 
     let session = tenant.backed_up(&Backup::default()).await.unwrap();
-    let jobs = tenant.cluster.list("Job", &tenant.namespace, &format!("orlop.dev/session-uid={}", text(&session, "/metadata/uid"))).await.unwrap();
+    let jobs = tenant
+        .cluster
+        .list("Job", &tenant.namespace, &format!("orlop.dev/session-uid={}", text(&session, "/metadata/uid")))
+        .await
+        .unwrap();
     let security = jobs[0].pointer("/spec/template/spec/securityContext").cloned().unwrap_or_default();
     let container_security = jobs[0].pointer("/spec/template/spec/containers/0/securityContext").cloned().unwrap_or_default();
     let user = security.pointer("/runAsUser").or_else(|| container_security.pointer("/runAsUser")).and_then(Value::as_i64);

@@ -42,7 +42,8 @@ async fn orlop_restores_what_restic_wrote() {
     let mut inside = tenant.restic().command(&["backup", "--quiet", "--host", "host-0", "/data"]).unwrap();
     let program = inside.as_std().get_program().to_owned();
     let arguments: Vec<_> = inside.as_std().get_args().map(ToOwned::to_owned).collect();
-    let environment: Vec<_> = inside.as_std().get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
+    let environment: Vec<_> =
+        inside.as_std().get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
     let mount = format!("mkdir -p /data && mount --bind '{}' /data && exec \"$@\"", source.path().display());
     inside = tokio::process::Command::new("unshare");
     inside.args(["--mount", "sh", "-c", &mount, "sh"]).arg(program).args(arguments).envs(environment);
@@ -52,7 +53,8 @@ async fn orlop_restores_what_restic_wrote() {
 
     let name = Tenant::snapshot_of(&session);
     let api = tenant.cluster.api("Snapshot", &tenant.namespace);
-    let patch = json!({"status": {"components": {"dump": {"resticStats": [{"summary": {"id": newest["id"], "hostPath": "/data"}}]}}}});
+    let patch =
+        json!({"status": {"components": {"dump": {"resticStats": [{"summary": {"id": newest["id"], "hostPath": "/data"}}]}}}});
     api.patch_status(&name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch)).await.unwrap();
     files::empty(&volume).unwrap();
     tenant.restore("from-restic", "app", &name).await.unwrap();

@@ -31,7 +31,9 @@ async fn prometheus_scrapes_what_dashboards_read() {
 
     let folder = tempfile::tempdir().unwrap();
     let targets = addresses.iter().map(|address| format!("'{address}'")).collect::<Vec<_>>().join(", ");
-    let config = format!("global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: orlop\n  static_configs: [{{targets: [{targets}]}}]\n");
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: orlop\n  static_configs: [{{targets: [{targets}]}}]\n"
+    );
     fs::write(folder.path().join("prometheus.yml"), config).unwrap();
     let _prometheus = Command::new(tools_dir().join("prometheus"))
         .args(["--config.file", "prometheus.yml", "--storage.tsdb.path", "data", "--web.listen-address", PROMETHEUS])
@@ -57,7 +59,10 @@ async fn prometheus_scrapes_what_dashboards_read() {
 
 async fn service_addresses(cluster: &Cluster) -> Vec<String> {
     let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "app.kubernetes.io/part-of=orlop").await.unwrap();
-    pods.iter().filter(|pod| text(pod, "/status/phase") == "Running").map(|pod| format!("{}:8080", text(pod, "/status/podIP"))).collect()
+    pods.iter()
+        .filter(|pod| text(pod, "/status/phase") == "Running")
+        .map(|pod| format!("{}:8080", text(pod, "/status/podIP")))
+        .collect()
 }
 
 async fn get(url: &str) -> String {
@@ -90,7 +95,8 @@ async fn until_query(query: &str, holds: impl Fn(f64) -> bool) {
     while tokio::time::Instant::now() < deadline {
         ticks.tick().await;
         let url = format!("http://{PROMETHEUS}/api/v1/query");
-        let output = Command::new("curl").args(["-sS", "-G", &url, "--data-urlencode", &format!("query={query}")]).output().await.unwrap();
+        let output =
+            Command::new("curl").args(["-sS", "-G", &url, "--data-urlencode", &format!("query={query}")]).output().await.unwrap();
         last = String::from_utf8_lossy(&output.stdout).into_owned();
         let answer: Value = serde_json::from_str(&last).unwrap_or_default();
         if text(&answer, "/data/result/0/value/1").parse().is_ok_and(&holds) {

@@ -24,7 +24,8 @@ async fn keep_last_two_of_five() {
     assert_eq!(text(&last, "/status/retentionPolicy/0/phase"), "Applied");
 
     let two_left = |snapshots: &[Value]| (snapshots.len() == 2).then(|| snapshots.to_vec());
-    let left = tenant.cluster.until_list("Snapshot", &tenant.namespace, "", SESSION_LIMIT, "two Snapshots", two_left).await.unwrap();
+    let left =
+        tenant.cluster.until_list("Snapshot", &tenant.namespace, "", SESSION_LIMIT, "two Snapshots", two_left).await.unwrap();
     assert!(left.iter().any(|snapshot| text(snapshot, "/metadata/name") == Tenant::snapshot_of(&last)), "the newest was removed");
     assert_eq!(tenant.restic().snapshots().await.unwrap().len(), 2);
     tenant.restic().check_everything().await.unwrap();

@@ -26,7 +26,11 @@ async fn in_place_and_elsewhere() {
     let snapshot = Tenant::snapshot_of(&session);
     tenant.restore("in-place", "app", &snapshot).await.unwrap();
     tenant.succeeded("RestoreSession", "in-place").await.unwrap();
-    assert_eq!(std::fs::read_to_string(volume.join("not in the backup")).unwrap(), "stays", "a restore in place leaves other files alone");
+    assert_eq!(
+        std::fs::read_to_string(volume.join("not in the backup")).unwrap(),
+        "stays",
+        "a restore in place leaves other files alone"
+    );
     std::fs::remove_file(volume.join("not in the backup")).unwrap();
     files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();
 
@@ -38,7 +42,8 @@ async fn in_place_and_elsewhere() {
 }
 
 async fn assert_status_tells_all(tenant: &Tenant, session: &Value) {
-    let expected = ["SnapshotsEnsured", "BackupExecutorEnsured", "RetentionPolicyExecutorEnsured", "SessionHistoryCleaned", "MetricsPushed"];
+    let expected =
+        ["SnapshotsEnsured", "BackupExecutorEnsured", "RetentionPolicyExecutorEnsured", "SessionHistoryCleaned", "MetricsPushed"];
     for kind in expected {
         let (status, ..) = condition(session, kind).unwrap_or_else(|| panic!("BackupSession lacks condition {kind}"));
         assert_eq!(status, "True", "{kind}");
@@ -59,7 +64,12 @@ async fn assert_status_tells_all(tenant: &Tenant, session: &Value) {
 
 fn assert_bucket_layout(tenant: &Tenant, snapshot: &str) {
     let keys = tenant.bucket.keys("");
-    for key in ["root/metadata.yaml", "root/app/repository.yaml", &format!("root/app/snapshots/{snapshot}.yaml"), "root/app/repository/v1/full/dump/config"] {
+    for key in [
+        "root/metadata.yaml",
+        "root/app/repository.yaml",
+        &format!("root/app/snapshots/{snapshot}.yaml"),
+        "root/app/repository/v1/full/dump/config",
+    ] {
         assert!(keys.iter().any(|seen| seen == key), "{key} is missing in the bucket: {keys:#?}");
     }
     assert!(tenant.bucket.read("root/metadata.yaml").unwrap().contains("kind: BackendMeta"));

@@ -55,13 +55,26 @@ async fn watchdog_makes_up_for_a_lost_slot() {
     // A quota without pods: the trigger Job exists, its pod cannot.
     let session = tenant.backup(&Backup { schedule: EVERY_MINUTE.into(), ..Backup::default() }).await.unwrap();
     tenant.succeeded("BackupSession", &session).await.unwrap();
-    tenant.cluster.merge("CronJob", &tenant.namespace, "trigger-backup-full", json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {"nodeSelector": {"no-such-node": "true"}}}}}}})).await.unwrap();
+    tenant
+        .cluster
+        .merge(
+            "CronJob",
+            &tenant.namespace,
+            "trigger-backup-full",
+            json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {"nodeSelector": {"no-such-node": "true"}}}}}}}),
+        )
+        .await
+        .unwrap();
     let made_up = tenant.session_triggered_by("watchdog").await.unwrap();
     tenant.succeeded("BackupSession", &made_up).await.unwrap();
 
     tenant.cluster.merge("BackupConfiguration", &tenant.namespace, "backup", json!({"spec": {"paused": true}})).await.unwrap();
     let suspended = |cron_job: &Value| cron_job.pointer("/spec/suspend") == Some(&json!(true));
-    tenant.cluster.until("CronJob", &tenant.namespace, "trigger-backup-full", SESSION_LIMIT, "suspension", suspended).await.unwrap();
+    tenant
+        .cluster
+        .until("CronJob", &tenant.namespace, "trigger-backup-full", SESSION_LIMIT, "suspension", suspended)
+        .await
+        .unwrap();
     let before = tenant.sessions().await.unwrap().len();
     // A whole slot and the watchdog's grace pass: what must not happen can only be waited for.
     tokio::time::sleep(Duration::from_secs(95)).await;
@@ -104,6 +117,17 @@ async fn deadline_ends_a_session() {
     assert!(told.contains("deadline"), "the reason does not name the deadline: {told}");
     let uid = text(&tenant.cluster.get("BackupSession", &tenant.namespace, &session).await.unwrap(), "/metadata/uid");
     let none_runs = |pods: &[Value]| pods.iter().all(|pod| matches!(phase(pod).as_str(), "Succeeded" | "Failed")).then_some(());
-    tenant.cluster.until_list("Pod", &tenant.namespace, &format!("orlop.dev/session-uid={uid}"), SESSION_LIMIT, "its pods to end", none_runs).await.unwrap();
+    tenant
+        .cluster
+        .until_list(
+            "Pod",
+            &tenant.namespace,
+            &format!("orlop.dev/session-uid={uid}"),
+            SESSION_LIMIT,
+            "its pods to end",
+            none_runs,
+        )
+        .await
+        .unwrap();
     tenant.remove().await.unwrap();
 }
