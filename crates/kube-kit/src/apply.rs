@@ -231,6 +231,28 @@ where
     merge(api, manager, object, &patch).await
 }
 
+/// [`annotate`], refused if the object changed in any way since it was read: for values that depend on the one before.
+///
+/// # Errors
+/// [`ApplyError::Api`]; [`ApplyError::is_conflict`] when it changed.
+pub async fn annotate_unchanged<K>(
+    api: &Api<K>,
+    manager: &str,
+    object: &K,
+    annotations: &BTreeMap<String, Option<String>>,
+) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let meta = object.meta();
+    let patch = json!({ "metadata": {
+        "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
+        "annotations": annotations,
+    } });
+    merge(api, manager, object, &patch).await
+}
+
 /// Merge patch of `/spec`, refused if the object changed since it was read.
 ///
 /// # Errors

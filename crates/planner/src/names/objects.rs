@@ -42,6 +42,15 @@ pub fn backup_session(configuration: &Owner, session: &str, slot: i64) -> Name {
     session_name(configuration, session, slot, &["BackupSession", &configuration.uid, session, &slot_text])
 }
 
+/// The BackupSession that platform tooling asked for under an idempotency key: the same for every repetition of the
+/// call, whenever it comes.
+pub fn keyed_session(configuration: &Owner, session: &str, key: &str) -> Name {
+    let head = format!("{}-{session}", configuration.name);
+    let tuple = ["BackupSession", &configuration.uid, session, "key", key];
+    let shown: String = digest(&tuple).chars().take(SHOWN_DIGITS).collect();
+    Name::new(format!("{head}-{shown}"), &head, String::new(), &tuple, NAME_LIMIT, Charset::Subdomain)
+}
+
 /// The BackupSession that tries again after `failed`, due at `unix`.
 pub fn retry_session(failed: &Owner, configuration: &Owner, session: &str, unix: i64) -> Name {
     let tuple = ["BackupSession", &configuration.uid, session, "retry-of", &failed.uid];

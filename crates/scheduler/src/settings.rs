@@ -1,0 +1,71 @@
+//! The arguments as the controllers use them.
+
+use jiff::{SignedDuration, tz::TimeZone};
+use planner::{
+    access::SecretRule,
+    build::PodManners,
+    schedule::{ScheduleError, parse_time_zone},
+};
+
+use crate::args::TriggerArgs;
+
+/// Port of every service's gRPC.
+const GRPC_PORT: u16 = 9443;
+/// Variables by which a cluster names its proxy; what holds for Orlop holds for its trigger pods.
+const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+
+/// Everything that an administrator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Image of trigger pods.
+    pub image: String,
+    /// What all pods of ours have in common.
+    pub manners: PodManners,
+    /// ServiceAccount of trigger pods.
+    pub service_account: String,
+    /// Host and port at which trigger pods find the scheduler.
+    pub address: String,
+    /// Name on the scheduler's certificate.
+    pub server_name: String,
+    /// Name of the time zone in which schedules are read.
+    pub time_zone: String,
+    /// That time zone.
+    pub zone: TimeZone,
+    /// Time a trigger pod has to come.
+    pub grace: SignedDuration,
+    /// Whether Secrets of other namespaces may be used.
+    pub cross_namespace_secrets: SecretRule,
+}
+
+impl Settings {
+    /// Reads the arguments, and the proxy from this process's environment.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Zone`] for a time zone that does not exist.
+    pub fn new(namespace: &str, trigger: &TriggerArgs, cross_namespace_secrets: SecretRule) -> Result<Self, ScheduleError> {
+        let proxy = PROXY_VARIABLES
+            .iter()
+            .filter_map(|name| {
+                std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| ((*name).to_owned(), value))
+            })
+            .collect();
+        let server_name = format!("orlop-scheduler.{namespace}.svc");
+        Ok(Self {
+            image: trigger.mover_image.clone(),
+            manners: PodManners {
+                image_pull_secrets: trigger.mover_image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
+                image_pull_policy: Some(trigger.mover_image_pull_policy.clone()),
+                proxy,
+                no_proxy_hosts: vec![format!("{namespace}.svc"), format!("{namespace}.svc.cluster.local")],
+                ..PodManners::default()
+            },
+            service_account: trigger.trigger_service_account.clone(),
+            address: format!("{server_name}:{GRPC_PORT}"),
+            server_name,
+            zone: parse_time_zone(&trigger.time_zone)?,
+            time_zone: trigger.time_zone.clone(),
+            grace: SignedDuration::from_secs(i64::from(trigger.trigger_grace_seconds)),
+            cross_namespace_secrets,
+        })
+    }
+}
