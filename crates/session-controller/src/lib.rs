@@ -4,13 +4,19 @@
 
 pub mod args;
 pub mod attach;
+pub mod backup_session;
 pub mod context;
+pub mod controllers;
 pub mod grpc;
 pub mod material;
 pub mod metrics;
 pub mod outcome;
 pub mod pods;
+pub mod prepare;
+pub mod queue;
 pub mod reads;
+pub mod restore_session;
 pub mod retention;
+pub mod run;
 pub mod settings;
 pub mod snapshot;

@@ -101,10 +101,10 @@ pub fn snapshot(request: &SnapshotRequest<'_>) -> Snapshot {
         (labels::APP_REF_KIND, app.kind.as_deref().unwrap_or_default()),
         (labels::APP_REF_NAMESPACE, app.namespace.as_deref().unwrap_or_default()),
         (labels::APP_REF_NAME, &app.name),
+        (labels::SESSION_UID, session.uid.as_deref().unwrap_or_default()),
     ]));
-    let notes = [(labels::SESSION_UID.to_owned(), session.uid.clone().unwrap_or_default())].into();
     Snapshot {
-        metadata: object_meta(&request.named, metadata, all, notes, Some(owner("Repository", fixed::STORAGE_GROUP, metadata))),
+        metadata: object_meta(&request.named, metadata, all, BTreeMap::new(), Some(owner("Repository", fixed::STORAGE_GROUP, metadata))),
         spec: SnapshotSpec {
             app_ref: Some(app),
             backup_session: session.name.clone(),

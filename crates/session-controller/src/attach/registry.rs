@@ -1,8 +1,8 @@
 //! What attached movers have said, and what they are to be told. In memory only: all of it can be said again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -69,7 +69,8 @@ struct State {
 #[derive(Clone)]
 pub struct Registry {
     state: Arc<Mutex<State>>,
-    serving: Arc<AtomicBool>,
+    /// Since when movers may attach; none until then.
+    opened: Arc<OnceLock<Timestamp>>,
     next_stream: Arc<AtomicU64>,
     /// Least time between two wakings of a session for progress.
     interval: Duration,
@@ -78,17 +79,17 @@ pub struct Registry {
 impl Registry {
     /// A registry that wakes a session for progress at most once in `interval`.
     pub fn new(interval: Duration) -> Self {
-        Self { state: Arc::default(), serving: Arc::default(), next_stream: Arc::default(), interval }
+        Self { state: Arc::default(), opened: Arc::default(), next_stream: Arc::default(), interval }
     }
 
     /// Movers may attach from now on: this replica leads and its controllers run.
     pub fn open(&self) {
-        self.serving.store(true, Ordering::Release);
+        self.opened.get_or_init(Timestamp::now);
     }
 
     /// Whether movers may attach.
     pub fn is_open(&self) -> bool {
-        self.serving.load(Ordering::Acquire)
+        self.opened.get().is_some()
     }
 
     /// The controller of the sessions of a kind.
@@ -124,9 +125,11 @@ impl Registry {
         .collect()
     }
 
-    /// When figures of a session last changed.
+    /// When figures of a session last changed. Never before this replica began to listen: what was said to another one is
+    /// not known here, and no session stood still because its leader changed.
     pub fn last_progress(&self, session_uid: &str) -> Option<Timestamp> {
-        self.state.lock().sessions.get(session_uid)?.last_progress
+        let heard = self.state.lock().sessions.get(session_uid).and_then(|session| session.last_progress);
+        heard.max(self.opened.get().copied())
     }
 
     /// Whether a mover of the component is attached.

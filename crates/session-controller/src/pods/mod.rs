@@ -6,10 +6,12 @@ mod pod;
 mod read;
 mod records;
 mod refusals;
+mod stop;
 mod watch;
 
 pub use jobs::job_views;
 pub use pod::{Ended, ended, pod_view};
 pub use read::{PodsError, claims, is_genuine, read_jobs};
 pub use records::{KEPT_FOR, Record, Records, RecordsError};
+pub use stop::stop_jobs;
 pub use watch::{LivePods, PodWatch};

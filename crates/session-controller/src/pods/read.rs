@@ -7,6 +7,7 @@ use crd_types::{annotations, labels};
 use jiff::SignedDuration;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Api, api::ListParams};
+use kube_kit::apply::ApplyError;
 use kube_kit::error::{self, ReconcileError};
 use kube_kit::owners::controller_of;
 use planner::attempt::{JobState, JobView};
@@ -34,6 +35,9 @@ pub enum PodsError {
         /// What the API server said.
         source: kube::Error,
     },
+    /// A Job could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] ApplyError),
     /// The key that proves Jobs is not there yet.
     #[error("Secret orlop-job-proof has not been read yet: the storage-initializer's leader makes it")]
     NoProofKey,
@@ -43,6 +47,7 @@ impl ReconcileError for PodsError {
     fn category(&self) -> &'static str {
         match self {
             Self::Api { source, .. } => error::category(source),
+            Self::Delete(error) => error.category(),
             Self::NoProofKey => "proof_key_missing",
         }
     }
@@ -50,6 +55,7 @@ impl ReconcileError for PodsError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Api { source, .. } => error::is_retryable(source),
+            Self::Delete(error) => error.is_retryable(),
             Self::NoProofKey => true,
         }
     }

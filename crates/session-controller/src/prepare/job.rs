@@ -26,7 +26,7 @@ pub struct SessionIdentity<'a> {
     /// Its metadata.
     pub metadata: &'a ObjectMeta,
     /// Reference that makes it the owner.
-    pub owner: OwnerReference,
+    pub owner: Option<OwnerReference>,
     /// Name of the session in its configuration.
     pub session: Option<&'a str>,
 }
@@ -89,12 +89,12 @@ pub async fn start_job(ctx: &Context, order: &JobOrder<'_>) -> Result<Job, Prepa
     let session = &order.session;
     let display = format!("{} {}/{}", session.kind, session.namespace(), session.name());
     let key = ctx.proof_key().ok_or(PrepareError::NotReady("Secret orlop-job-proof"))?;
-    let bundle = ctx.ca_bundle().ok_or(PrepareError::NotReady("the certificate authority of Secret orlop-session-controller-tls"))?;
+    let bundle =
+        ctx.ca_bundle().ok_or(PrepareError::NotReady("the certificate authority of Secret orlop-session-controller-tls"))?;
     let service_account = service_account(ctx, session, &display).await?;
     let traceparent = traceparent(session);
     let environment = environment(ctx, order, &bundle, &traceparent);
-    let fields =
-        [(env::POD_NAME, "metadata.name"), (env::POD_UID, "metadata.uid"), (env::NODE_NAME, "spec.nodeName")];
+    let fields = [(env::POD_NAME, "metadata.name"), (env::POD_UID, "metadata.uid"), (env::NODE_NAME, "spec.nodeName")];
     let deadline_seconds = order.deadline.duration_since(ctx.now()).as_secs();
     let claims = claim_labels(order.component, order.attempt, order.work);
     let claim = |label: &str| claims.iter().find(|(name, _)| *name == label).map_or("", |(_, value)| value.as_str());
@@ -162,7 +162,7 @@ async fn service_account(ctx: &Context, session: &SessionIdentity<'_>, display: 
                 all
             }),
             annotations: Some([(TUPLE_ANNOTATION.to_owned(), name.tuple_digest().to_owned())].into()),
-            owner_references: Some(vec![session.owner.clone()]),
+            owner_references: session.owner.clone().map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
         automount_service_account_token: Some(false),
