@@ -56,6 +56,20 @@ pub struct ServerArgs {
     pub grpc_reflection: bool,
 }
 
+/// Timing of leader election. The renew deadline is shorter than the lease, the retry period shorter than the deadline.
+#[derive(Args, Clone, Debug)]
+pub struct LeaderArgs {
+    /// Seconds for which a lease holds without renewal.
+    #[arg(long, env = "ORLOP_LEASE_DURATION_SECONDS", default_value_t = 15)]
+    pub lease_duration_seconds: u64,
+    /// Seconds after which a leader that could not renew steps down.
+    #[arg(long, env = "ORLOP_LEASE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
+    pub lease_renew_deadline_seconds: u64,
+    /// Seconds between attempts to take or renew the lease.
+    #[arg(long, env = "ORLOP_LEASE_RETRY_PERIOD_SECONDS", default_value_t = 2)]
+    pub lease_retry_period_seconds: u64,
+}
+
 /// All addresses of both families.
 const fn any_address(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)

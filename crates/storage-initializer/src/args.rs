@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use planner::access::SecretRule;
-use service_kit::args::{CommonArgs, ServerArgs};
+use service_kit::args::{CommonArgs, LeaderArgs, ServerArgs};
 
 /// Whether the long-lived key of a storage may be handed to movers of other namespaces that its usage policy admits.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -24,6 +24,9 @@ pub struct Args {
     /// Where to listen.
     #[command(flatten)]
     pub server: ServerArgs,
+    /// Leader election.
+    #[command(flatten)]
+    pub leader: LeaderArgs,
     /// Whether keys of storages are shared with namespaces that their usage policies admit.
     #[arg(long, env = "ORLOP_SHARED_STORAGE_KEYS", value_enum, default_value_t)]
     pub shared_storage_keys: SharedStorageKeys,

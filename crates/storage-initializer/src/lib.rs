@@ -25,3 +25,6 @@ pub mod repository_ids;
 pub mod run;
 pub mod service;
 pub mod snapshot;
+
+#[cfg(test)]
+mod scenarios;

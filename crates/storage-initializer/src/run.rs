@@ -1,10 +1,10 @@
 //! Puts the process together: what every replica does, and what only the leader does.
 
-use std::{hash::Hash, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use crd_types::{BackupStorage, Repository, Snapshot, labels};
-use futures::future::try_join_all;
+use futures::future::try_join;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, runtime::watcher};
 use kube_kit::{
@@ -16,6 +16,7 @@ use kube_kit::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 use service_kit::{
+    args::{CommonArgs, LeaderArgs},
     grpc::{self, GrpcMetrics, GrpcServer},
     http,
     metrics::Metrics,
@@ -24,7 +25,7 @@ use service_kit::{
     telemetry,
     tls::CertificateStore,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -53,7 +54,7 @@ const NAME: &str = "orlop-storage-initializer";
 /// # Errors
 /// Whatever made a part of the process end, in one sentence.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let Args { common, server, shared_storage_keys, cross_namespace_secrets } = args;
+    let Args { common, server, leader: leader_args, shared_storage_keys, cross_namespace_secrets } = args;
     let telemetry = telemetry::init("storage-initializer", &common.log)?;
     let client = kube_kit::client::connect().await.context("cannot reach the API server")?;
     let readiness = Readiness::new();
@@ -88,7 +89,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         metrics: grpc_metrics,
     };
     let http_listener = http::bind(server.http_listen).await?;
-    let elector = Elector::new(client, LeaseConfig::new(&common.namespace, NAME, &common.pod_name));
+    let elector = Elector::new(client, lease_config(&common, &leader_args));
     let leadership = elector.leadership();
 
     let stop = supervisor.token(Stage::Work);
@@ -110,8 +111,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
+fn lease_config(common: &CommonArgs, leader: &LeaderArgs) -> LeaseConfig {
+    let LeaderArgs { lease_duration_seconds, lease_renew_deadline_seconds, lease_retry_period_seconds } = leader;
+    LeaseConfig {
+        duration: Duration::from_secs(*lease_duration_seconds),
+        renew_deadline: Duration::from_secs(*lease_renew_deadline_seconds),
+        retry_period: Duration::from_secs(*lease_retry_period_seconds),
+        ..LeaseConfig::new(&common.namespace, NAME, &common.pod_name)
+    }
+}
+
 /// The controllers with their watches, not running yet.
-struct Controllers {
+pub(crate) struct Controllers {
     storages: Runner<BackupStorage>,
     storage_writes: OwnWrites,
     repositories: Runner<Repository>,
@@ -122,7 +133,7 @@ struct Controllers {
 }
 
 impl Controllers {
-    fn new(context: &Context, metrics: &ControllerMetrics) -> Self {
+    pub(crate) fn new(context: &Context, metrics: &ControllerMetrics) -> Self {
         let client = &context.client;
         let (storage_writes, repository_writes, snapshot_writes) =
             (OwnWrites::default(), OwnWrites::default(), OwnWrites::default());
@@ -151,7 +162,7 @@ fn watch_for_storages(runner: Runner<BackupStorage>, client: &Client) -> Runner<
     let changes = Changes::of(|repository: &Repository| {
         let status = repository.status.clone().unwrap_or_default();
         let conditions = status.conditions.into_iter().map(|condition| (condition.type_, condition.message));
-        hashable((repository.metadata.generation, status.phase, status.size, conditions.collect::<Vec<_>>()))
+        (repository.metadata.generation, status.phase, status.size, conditions.collect::<Vec<_>>())
     });
     runner.watches(Api::all(client.clone()), watcher::Config::default(), move |repository: &Repository| {
         let storage = references::storage_of(repository).filter(|_| changes.has(repository));
@@ -164,7 +175,7 @@ fn watch_for_repositories(runner: Runner<Repository>, client: &Client, namespace
     let known = runner.store();
     let storage_changes = Changes::of(|storage: &BackupStorage| {
         let phase = storage.status.as_ref().and_then(|status| status.phase);
-        hashable((storage.metadata.generation, phase))
+        (storage.metadata.generation, phase)
     });
     let snapshot_changes = Changes::of(|snapshot: &Snapshot| {
         let status = snapshot.status.clone().unwrap_or_default();
@@ -173,7 +184,7 @@ fn watch_for_repositories(runner: Runner<Repository>, client: &Client, namespace
             (component.path, component.size, ids.collect::<Vec<_>>())
         });
         let taken = status.snapshot_time.map(|time| time.0);
-        hashable((status.phase, status.size, status.integrity, taken, components.collect::<Vec<_>>()))
+        (status.phase, status.size, status.integrity, taken, components.collect::<Vec<_>>())
     });
     runner
         .watches(Api::all(client.clone()), watcher::Config::default(), move |storage: &BackupStorage| {
@@ -199,7 +210,7 @@ fn watch_for_snapshots(runner: Runner<Snapshot>, client: &Client) -> Runner<Snap
     let changes = Changes::of(|repository: &Repository| {
         let status = repository.status.clone().unwrap_or_default();
         let names = status.recent_snapshots.into_iter().map(|recent| recent.name);
-        hashable((status.phase, names.collect::<Vec<_>>()))
+        (status.phase, names.collect::<Vec<_>>())
     });
     runner.watches(Api::all(client.clone()), watcher::Config::default(), move |repository: &Repository| {
         if !changes.has(repository) {
@@ -209,11 +220,6 @@ fn watch_for_snapshots(runner: Runner<Snapshot>, client: &Client) -> Runner<Snap
         let recent = repository.status.iter().flat_map(|status| &status.recent_snapshots);
         recent.filter_map(|recent| Some((namespace.clone(), recent.name.clone()?))).collect()
     })
-}
-
-/// Says that a value is compared by its hash.
-fn hashable<T: Hash>(value: T) -> T {
-    value
 }
 
 /// Runs what only the leader may do, once this replica leads.
@@ -235,11 +241,25 @@ async fn lead(
         return Ok(());
     }
     leader.set(1);
+    let authority = Authority::new(context.client.clone(), &context.namespace, context.metrics.authority.clone());
+    let certificates = async {
+        authority.run(stop.clone()).await;
+        anyhow::Ok(())
+    };
+    try_join(certificates, run_controllers(context, controllers, &readiness, stop.clone())).await?;
+    Ok(())
+}
+
+/// Runs the three controllers until cancelled, or until one of them ends.
+pub(crate) async fn run_controllers(
+    context: Context,
+    controllers: Controllers,
+    readiness: &Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let Controllers { storages, storage_writes, repositories, repository_writes, snapshots, snapshot_writes, objects } =
         controllers;
-    let caches = Caches::awaiting(&readiness, &["BackupStorage", "Repository", "Snapshot"]);
-    let authority = Authority::new(context.client.clone(), &context.namespace, context.metrics.authority.clone());
-
+    let caches = Caches::awaiting(readiness, &["BackupStorage", "Repository", "Snapshot"]);
     let storage_controller = Arc::new(BackupStorages::new(
         context.clone(),
         caches.clone(),
@@ -263,25 +283,13 @@ async fn lead(
         own_writes: snapshot_writes,
     });
     let [storage_gate, repository_gate, snapshot_gate] = caches.gates();
-    let tasks = [
-        tokio::spawn(authority_task(authority, stop.clone())),
-        tokio::spawn(flatten(storages.gate(storage_gate).run(storage_controller, stop.clone()))),
-        tokio::spawn(flatten(repositories.gate(repository_gate).run(repository_controller, stop.clone()))),
-        tokio::spawn(flatten(snapshots.gate(snapshot_gate).run(snapshot_controller, stop.clone()))),
-    ];
-    let joined = tasks.map(|task| async move { task.await? });
-    try_join_all(joined).await?;
+    // Dropped with this future: a process that lost its lease must not go on in tasks that nobody holds.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(storages.gate(storage_gate).run(storage_controller, stop.clone()));
+    tasks.spawn(repositories.gate(repository_gate).run(repository_controller, stop.clone()));
+    tasks.spawn(snapshots.gate(snapshot_gate).run(snapshot_controller, stop));
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
     Ok(())
-}
-
-async fn authority_task(authority: Authority, stop: CancellationToken) -> anyhow::Result<()> {
-    authority.run(stop).await;
-    Ok(())
-}
-
-async fn flatten<E>(task: impl Future<Output = Result<(), E>>) -> anyhow::Result<()>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    Ok(task.await?)
 }

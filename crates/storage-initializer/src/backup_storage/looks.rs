@@ -2,15 +2,13 @@
 //!
 //! Kept in memory: after a restart every storage is looked at once.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use crd_types::conditions;
 use kube::ResourceExt as _;
 use parking_lot::Mutex;
 use planner::layout::documents::RepositoryRecord;
+use tokio::time::Instant;
 
 use super::{
     SHORTEST_PAUSE,
