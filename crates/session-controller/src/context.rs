@@ -14,6 +14,7 @@ use crate::attach::Registry;
 use crate::material::ProofKeyWatch;
 use crate::metrics::SessionMetrics;
 use crate::pods::{LivePods, Records};
+use crate::queue::Queue;
 use crate::settings::Settings;
 
 /// How long one call to the API server may take before the reconcile gives up on it.
@@ -46,6 +47,8 @@ pub struct Context {
     pub records: Records,
     /// Movers' pods that run now.
     pub live_pods: LivePods,
+    /// Sessions that wait for their turn.
+    pub queue: Queue,
 }
 
 impl Context {

@@ -70,7 +70,7 @@ impl Controllers {
         let restores = restores.gate(readiness.gate("watch RestoreSession"));
         ctx.registry.on_session(SessionKind::Backup, backups.trigger());
         ctx.registry.on_session(SessionKind::Restore, restores.trigger());
-        ctx.registry.open(ctx.now());
+        ctx.registry.open();
         let pods = PodWatch::new(ctx.clone()).run(shutdown.clone());
         let backups = backups.run(Arc::new(BackupSessions::new(ctx.clone())), shutdown.clone());
         let restores = restores.run(Arc::new(RestoreSessions::new(ctx.clone(), restore_writes)), shutdown.clone());

@@ -28,6 +28,7 @@ use crate::controllers::Controllers;
 use crate::grpc::SessionServer;
 use crate::material::ProofKeyReader;
 use crate::metrics::SessionMetrics;
+use crate::queue::Queue;
 use crate::pods::{LivePods, Records};
 use crate::settings::Settings;
 
@@ -64,6 +65,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         registry: Registry::new(settings.progress_interval),
         records: Records::new(client.clone(), &common.namespace),
         live_pods: LivePods::default(),
+        queue: Queue::new(settings.limits),
         settings: Arc::new(settings),
         events: Events::new(client.clone(), manager::SESSION_CONTROLLER, Some(common.pod_name.clone())),
         reviewer: Reviewer::new(client.clone()),

@@ -169,7 +169,7 @@ fn annotation(session: &SessionObject, name: &str) -> Option<String> {
 }
 
 fn is_of(snapshot: &Snapshot, session_uid: &str) -> bool {
-    snapshot.annotations().get(labels::SESSION_UID).is_some_and(|uid| uid == session_uid)
+    snapshot.labels().get(labels::SESSION_UID).is_some_and(|uid| uid == session_uid)
 }
 
 fn session_ref(claim: &Claim) -> ObjectRef {

@@ -23,6 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub async fn cleanup(shared: &Shared, validated: Validated) -> Result<Next, Error> {
     let ctx = &shared.ctx;
     let owner = &validated.owner;
+    ctx.queue.release(&validated.display());
     if !finalize::has(&validated.session, FINALIZER) {
         ctx.registry.forget(&owner.uid);
         return Ok(Next::Changed);

@@ -3,7 +3,9 @@
 //! All of it comes from the API server itself, not from a cache, so no decision is made on the past (B5); what costs many
 //! requests is read only when the planner asks for it.
 
-use crd_types::{AddonInfo, BackupConfiguration, BackupSession, RestoreSession, Session, Snapshot, TypedObjectReference, labels};
+use std::collections::BTreeSet;
+
+use crd_types::{AddonInfo, BackupConfiguration, BackupSession, Repository, RestoreSession, Session, Snapshot, TypedObjectReference, labels};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use planner::admission::Admission;
@@ -14,9 +16,9 @@ use planner::restore::holds_backups;
 use planner::session::{Limits, Need, Preparation, RetentionView, Sibling, TargetProgress, View};
 
 use super::{Error, Shared, Validated};
-use crate::attach::SessionKind;
 use crate::prepare::{PrepareRequest, Prepared, prepare};
-use crate::{pods, queue, retention};
+use crate::queue::occupant;
+use crate::{pods, retention};
 
 /// What every decision rests on.
 #[derive(Debug, Clone)]
@@ -108,7 +110,7 @@ pub async fn answer(
             answers.prepared = Some(prepared);
             answers.info = entry(validated, observed).and_then(|entry| entry.addon.clone());
         }
-        Need::Admission => answers.admission = Some(admission(shared, validated, answers).await?),
+        Need::Admission => answers.admission = Some(admission(shared, validated, observed, answers).await?),
         Need::Retention => answers.retention = Some(retention::views(&shared.ctx, &validated.session).await?),
     }
     Ok(())
@@ -182,9 +184,32 @@ pub fn target(observed: &Observed) -> Option<&TypedObjectReference> {
     observed.configuration.as_ref()?.spec.target.as_ref()
 }
 
-async fn admission(shared: &Shared, validated: &Validated, answers: &Answers) -> Result<Decision<Admission>, Error> {
+async fn admission(
+    shared: &Shared,
+    validated: &Validated,
+    observed: &Observed,
+    answers: &Answers,
+) -> Result<Decision<Admission>, Error> {
+    let queue = &shared.ctx.queue;
+    let owner = &validated.owner;
+    let created = validated.session.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let storages = if queue.counts_storages() { storages(shared, validated, observed).await? } else { BTreeSet::new() };
     let ready = answers.prepared.as_ref().and_then(Prepared::ready);
     let placements = ready.into_iter().flat_map(|ready| &ready.components).map(|component| &component.placement);
     let nodes = placements.filter_map(|placement| placement.node.clone()).collect();
-    Ok(queue::admission(&shared.ctx, SessionKind::Backup, &validated.owner.uid, &nodes).await?)
+    let occupant = occupant("BackupSession", &owner.namespace, &owner.name, storages, nodes);
+    Ok(queue.ask(occupant, created, shared.ctx.now()))
+}
+
+async fn storages(shared: &Shared, validated: &Validated, observed: &Observed) -> Result<BTreeSet<String>, Error> {
+    let namespace = &validated.owner.namespace;
+    let api: Api<Repository> = Api::namespaced(shared.ctx.client.clone(), namespace);
+    let repositories = entry(validated, observed).into_iter().flat_map(|entry| &entry.repositories);
+    let mut storages = BTreeSet::new();
+    for name in repositories.filter_map(|repository| repository.name.as_deref()) {
+        let read = |source| Error::read(format!("Repository {namespace}/{name}"), source);
+        let Some(storage) = api.get_opt(name).await.map_err(read)?.and_then(|found| found.spec.storage_ref) else { continue };
+        storages.insert(format!("{}/{}", storage.namespace.as_deref().unwrap_or(namespace), storage.name));
+    }
+    Ok(storages)
 }

@@ -13,11 +13,12 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crd_types::{BackupSession, names::FINALIZER, names::manager};
+use crd_types::{BackupSession, BackupSessionPhase, names::FINALIZER, names::manager};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
 use kube_kit::controller::{Next, Reconciler};
 use kube_kit::finalize;
+use planner::admission::Occupant;
 use planner::session::{Answer, Limits, Plan, Stage, decide, refused};
 use service_kit::trace_context;
 use tracing::Instrument as _;
@@ -123,9 +124,7 @@ async fn pass(shared: &Shared, validated: Validated) -> Result<Passed, Error> {
     };
     log(&plan);
     let owner = validated.owner.clone();
-    if plan.stage == Stage::Complete {
-        shared.ctx.registry.forget(&owner.uid);
-    }
+    keep_place(shared, &validated, &plan);
     match apply::apply(shared, validated, &observed, &answers, &plan).await? {
         Applied::Done(validated) => {
             let validated = update_status::update_status(shared, *validated, &plan.status).await?;
@@ -156,6 +155,19 @@ async fn fetch(shared: &Shared, cached: &BackupSession) -> Result<Option<Validat
         shared.ctx.registry.forget(&cached.uid().unwrap_or_default());
     }
     found.map(Validated::new).transpose()
+}
+
+/// A session that runs holds its place among those that are limited, also under a new leader; one that ended leaves it.
+fn keep_place(shared: &Shared, validated: &Validated, plan: &Plan) {
+    let session = validated.display();
+    if plan.status.phase.is_some_and(BackupSessionPhase::is_completed) {
+        shared.ctx.queue.release(&session);
+        if plan.stage == Stage::Complete {
+            shared.ctx.registry.forget(&validated.owner.uid);
+        }
+    } else if plan.stage != Stage::Start {
+        shared.ctx.queue.occupy(Occupant { session, ..Occupant::default() });
+    }
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {

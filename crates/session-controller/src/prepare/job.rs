@@ -1,15 +1,12 @@
-//! Making a Job: ServiceAccount, environment, proof, and the Job itself.
-
-use std::collections::BTreeMap;
+//! Making a Job: environment, proof, and the Job itself.
 
 use crd_types::{AddonInfo, labels};
 use jiff::Timestamp;
-use k8s_openapi::api::{batch::v1::Job, core::v1::ServiceAccount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::{Api, Resource, ResourceExt as _};
-use kube_kit::owners::owner_reference;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Resource};
 use planner::build::{self, JobRequest, SessionRef, Token, Work, claim_labels};
-use planner::names::{Name, Owner, TUPLE_ANNOTATION};
+use planner::names::{Name, Owner};
 use planner::resolve::ResolvedTask;
 use planner::workload::{ComponentPlan, Identity, Placement};
 use proto_api::{audience, environment as env};
@@ -18,6 +15,10 @@ use service_kit::job_proof::JobClaims;
 use super::{PrepareError, create_named};
 use crate::context::Context;
 
+/// ServiceAccount of movers, unless the user names one: every namespace has it. Its own token is not mounted, and the
+/// tokens that are, are for our services only, so whatever is bound to it a mover can do nothing at the API server.
+const SERVICE_ACCOUNT: &str = "default";
+
 /// The session that a Job is made for.
 #[derive(Debug, Clone)]
 pub struct SessionIdentity<'a> {
@@ -25,8 +26,6 @@ pub struct SessionIdentity<'a> {
     pub kind: &'static str,
     /// Its metadata.
     pub metadata: &'a ObjectMeta,
-    /// Reference that makes it the owner.
-    pub owner: Option<OwnerReference>,
     /// Name of the session in its configuration.
     pub session: Option<&'a str>,
 }
@@ -34,7 +33,7 @@ pub struct SessionIdentity<'a> {
 impl<'a> SessionIdentity<'a> {
     /// The identity of a session object.
     pub fn of<K: Resource<DynamicType = ()>>(kind: &'static str, object: &'a K, session: Option<&'a str>) -> Self {
-        Self { kind, metadata: object.meta(), owner: owner_reference(object), session }
+        Self { kind, metadata: object.meta(), session }
     }
 
     fn name(&self) -> &str {
@@ -80,7 +79,7 @@ pub struct JobOrder<'a> {
     pub deadline: Timestamp,
 }
 
-/// Makes a Job and the ServiceAccount that its pod runs under.
+/// Makes a Job.
 ///
 /// # Errors
 /// [`PrepareError::Refused`] when the API server says no; [`PrepareError::NotReady`] while certificates or the key of
@@ -91,7 +90,6 @@ pub async fn start_job(ctx: &Context, order: &JobOrder<'_>) -> Result<Job, Prepa
     let key = ctx.proof_key().ok_or(PrepareError::NotReady("Secret orlop-job-proof"))?;
     let bundle =
         ctx.ca_bundle().ok_or(PrepareError::NotReady("the certificate authority of Secret orlop-session-controller-tls"))?;
-    let service_account = service_account(ctx, session, &display).await?;
     let traceparent = traceparent(session);
     let environment = environment(ctx, order, &bundle, &traceparent);
     let fields = [(env::POD_NAME, "metadata.name"), (env::POD_UID, "metadata.uid"), (env::NODE_NAME, "spec.nodeName")];
@@ -126,7 +124,7 @@ pub async fn start_job(ctx: &Context, order: &JobOrder<'_>) -> Result<Job, Prepa
             fields: &fields,
             tokens: &tokens(),
             manners: &ctx.settings.manners,
-            service_account: &service_account,
+            service_account: SERVICE_ACCOUNT,
             deadline_seconds,
             proof: &proof,
             traceparent: Some(&traceparent),
@@ -145,31 +143,6 @@ pub fn retention_plan(task: &ResolvedTask, identity: Identity) -> ComponentPlan 
         placement: Placement::default(),
         identity,
     }
-}
-
-/// The ServiceAccount of a session's pods. Nothing is bound to it; it exists to be nobody.
-async fn service_account(ctx: &Context, session: &SessionIdentity<'_>, display: &str) -> Result<String, PrepareError> {
-    let name = planner::names::backup_job(&session.as_owner(), "service-account", None, 1);
-    let inherited = build::inherit(session.metadata.labels.as_ref().unwrap_or(&BTreeMap::new()));
-    let build = |candidate: &str| ServiceAccount {
-        metadata: ObjectMeta {
-            name: Some(candidate.to_owned()),
-            namespace: session.metadata.namespace.clone(),
-            labels: Some({
-                let mut all = inherited.clone();
-                all.insert(labels::MANAGED_BY.to_owned(), labels::MANAGED_BY_VALUE.to_owned());
-                all.insert(labels::SESSION_UID.to_owned(), session.uid().to_owned());
-                all
-            }),
-            annotations: Some([(TUPLE_ANNOTATION.to_owned(), name.tuple_digest().to_owned())].into()),
-            owner_references: session.owner.clone().map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        automount_service_account_token: Some(false),
-        ..ServiceAccount::default()
-    };
-    let api: Api<ServiceAccount> = Api::namespaced(ctx.client.clone(), session.namespace());
-    Ok(create_named(&api, &name, "ServiceAccount", display, build).await?.name_any())
 }
 
 fn environment(ctx: &Context, order: &JobOrder<'_>, bundle: &str, traceparent: &str) -> Vec<(String, String)> {
