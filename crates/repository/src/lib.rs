@@ -12,6 +12,7 @@
 //! [`restore`] are the file-system side.
 
 pub mod backup;
+mod buffer;
 pub mod chunker;
 pub mod control;
 pub mod crypto;

@@ -26,8 +26,8 @@ pub const MAX_PACK_OBJECT: u64 = 1 << 30;
 /// Largest data blob after decompression: the chunker's maximum is 8 MiB, other settings of other tools fit too.
 pub const MAX_DATA_BLOB: usize = 64 << 20;
 
-/// Largest tree blob after decompression; about a million entries of one directory fit.
-pub const MAX_TREE_BLOB: usize = 512 << 20;
+/// Largest tree blob after decompression; more than half a million entries of one directory fit.
+pub const MAX_TREE_BLOB: usize = 256 << 20;
 
 /// Keys tried when opening; restic stops at 20 as well.
 pub const MAX_KEYS: usize = 20;

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use storage::ErrorKind;
 
+use crate::buffer::BufferPool;
 use crate::control::{Control, Counters};
 use crate::error::{Error, Result};
 use crate::format::Id;
@@ -83,11 +84,15 @@ pub(crate) struct Listed {
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
+    buffers: Arc<BufferPool>,
 }
+
+/// Reads of at least this size go into pooled buffers.
+const POOLED: u64 = 1 << 20;
 
 impl Objects {
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, buffers: Arc::default() }
     }
 
     /// Reads a whole object; refuses before reading if it is larger than its type allows.
@@ -99,11 +104,33 @@ impl Objects {
                 if result.meta.size > file.most_bytes() {
                     return Err(Error::BeyondLimit { what: "size of an object", found: result.meta.size, limit: file.most_bytes() });
                 }
-                let bytes = result.bytes().await.map_err(|source| store_error("read", &key, source))?;
-                Counters::add(&control.counters().bytes_downloaded, bytes.len() as u64);
-                Ok(bytes)
+                self.body(&key, result, control).await
             })
             .await
+    }
+
+    /// The body of an answer; a large one in a buffer that is used again.
+    async fn body(&self, key: &str, result: GetResult, control: &Control) -> Result<Bytes> {
+        let length = result.range.end - result.range.start;
+        let failed = |source| store_error("read", key, source);
+        let bytes = if length < POOLED {
+            result.bytes().await.map_err(failed)?
+        } else {
+            let mut buffer = self.buffers.take(usize::try_from(length).map_err(Error::internal)?);
+            let mut pieces = result.into_stream();
+            while let Some(piece) = pieces.try_next().await.map_err(failed)? {
+                buffer.push(&piece);
+                if buffer.used() as u64 > length {
+                    break;
+                }
+            }
+            Bytes::from_owner(buffer)
+        };
+        if bytes.len() as u64 != length {
+            return Err(Error::damaged(key, format!("the store sends {} bytes instead of {length}", bytes.len())));
+        }
+        Counters::add(&control.counters().bytes_downloaded, length);
+        Ok(bytes)
     }
 
     /// Reads a part of a pack.
@@ -111,12 +138,12 @@ impl Objects {
         let key = FileType::Pack.key(pack);
         control
             .run(async {
-                let bytes = self.store.get_range(&path(&key)?, start..end).await.map_err(|source| store_error("read", &key, source))?;
-                if bytes.len() as u64 != end - start {
+                let options = GetOptions { range: Some((start..end).into()), ..GetOptions::default() };
+                let result = self.store.get_opts(&path(&key)?, options).await.map_err(|source| store_error("read", &key, source))?;
+                if result.range != (start..end) {
                     return Err(Error::damaged(&key, format!("it ends before byte {end}")));
                 }
-                Counters::add(&control.counters().bytes_downloaded, bytes.len() as u64);
-                Ok(bytes)
+                self.body(&key, result, control).await
             })
             .await
     }

@@ -53,8 +53,15 @@ impl Id {
         if text.len() != 64 {
             return Err(InvalidId);
         }
+        // An invalid digit has bits above the low four, which no combination of valid ones sets.
+        let mut seen = 0;
         for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            let (high, low) = (DIGIT_VALUES[usize::from(pair[0])], DIGIT_VALUES[usize::from(pair[1])]);
+            seen |= high | low;
+            *byte = high << 4 | low & 15;
+        }
+        if seen > 15 {
+            return Err(InvalidId);
         }
         Ok(Self(id))
     }
@@ -66,14 +73,18 @@ impl Id {
     }
 }
 
-fn digit(character: u8) -> Result<u8, InvalidId> {
-    match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
-        b'A'..=b'F' => Ok(character - b'A' + 10),
-        _ => Err(InvalidId),
+/// The value of each hexadecimal digit, 255 for any other character: ids are parsed by the million.
+const DIGIT_VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = HEX_DIGITS[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

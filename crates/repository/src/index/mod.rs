@@ -92,7 +92,7 @@ impl Index {
     #[must_use]
     pub fn plain_length(&self, blob_type: BlobType, id: &BlobId) -> Option<u32> {
         let shard = self.shard(blob_type, id).read();
-        shard.find(id).map(|at| shard.entries()[at].plain_length())
+        shard.find(id).map(|at| shard.entry(at).plain_length())
     }
 
     /// Where the blob is; `None` too if it was only claimed and its pack is not acknowledged yet.
@@ -100,7 +100,7 @@ impl Index {
     pub fn locate(&self, blob_type: BlobType, id: &BlobId) -> Option<BlobLocation> {
         let entry = {
             let shard = self.shard(blob_type, id).read();
-            shard.entries()[shard.find(id)?]
+            *shard.entry(shard.find(id)?)
         };
         self.location(entry.pack, entry.offset, entry.length, entry.uncompressed_length)
     }
@@ -116,7 +116,7 @@ impl Index {
     /// Number of blobs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().entries().len()).sum()
+        self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
     /// Whether no blob is known.
@@ -155,9 +155,9 @@ impl Index {
             let mut shard = self.shard(blob.blob_type, &blob.id).write();
             match shard.find(&blob.id) {
                 None => shard.insert(entry),
-                Some(at) if shard.entries()[at].pack == PENDING => shard.replace(at, entry),
+                Some(at) if shard.entry(at).pack == PENDING => shard.replace(at, entry),
                 // The same pack in two index files is one copy, not two.
-                Some(at) if shard.entries()[at].pack == number && shard.entries()[at].offset == blob.offset => {}
+                Some(at) if shard.entry(at).pack == number && shard.entry(at).offset == blob.offset => {}
                 Some(_) => {
                     drop(shard);
                     self.duplicates.lock().push(Duplicate {
@@ -190,7 +190,7 @@ impl Index {
     pub(crate) fn for_each(&self, mut visit: impl FnMut(BlobType, Place, &Entry)) {
         for (number, shard) in self.shards.iter().enumerate() {
             let blob_type = if number < SHARDS { BlobType::Data } else { BlobType::Tree };
-            for (at, entry) in shard.read().entries().iter().enumerate() {
+            for (at, entry) in shard.read().iter().enumerate() {
                 visit(blob_type, Place { shard: number, at }, entry);
             }
         }
@@ -204,7 +204,7 @@ impl Index {
 
     /// Entries of each shard, for side tables.
     pub(crate) fn shard_lengths(&self) -> Vec<usize> {
-        self.shards.iter().map(|shard| shard.read().entries().len()).collect()
+        self.shards.iter().map(|shard| shard.read().len()).collect()
     }
 
     /// Says that claims of this index were not kept.

@@ -9,6 +9,9 @@ pub(crate) const SHARDS: usize = 32;
 /// In place of a pack's number: the blob is claimed, its pack is not acknowledged yet.
 pub(crate) const PENDING: u32 = u32::MAX;
 
+/// Entries of a piece.
+const PIECE: usize = 1024;
+
 /// A free slot.
 const FREE: u32 = u32::MAX;
 
@@ -43,20 +46,29 @@ pub(crate) fn shard_of(id: &Id) -> usize {
 pub(crate) struct Shard {
     /// Random and odd: who chooses ids in a hostile repository cannot choose their slots.
     multiplier: u64,
-    entries: Vec<Entry>,
-    /// Positions in `entries`; a power of two of slots, at most three quarters of them taken.
+    /// In pieces of the same size: a vector that doubles would take twice the memory of a large index.
+    pieces: Vec<Vec<Entry>>,
+    /// Positions of entries; a power of two of slots, at most three quarters of them taken.
     slots: Vec<u32>,
 }
 
 impl Default for Shard {
     fn default() -> Self {
-        Self { multiplier: rand::random::<u64>() | 1, entries: Vec::new(), slots: Vec::new() }
+        Self { multiplier: rand::random::<u64>() | 1, pieces: Vec::new(), slots: Vec::new() }
     }
 }
 
 impl Shard {
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn len(&self) -> usize {
+        self.pieces.last().map_or(0, |last| (self.pieces.len() - 1) * PIECE + last.len())
+    }
+
+    pub fn entry(&self, at: usize) -> &Entry {
+        &self.pieces[at / PIECE][at % PIECE]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.pieces.iter().flatten()
     }
 
     pub fn find(&self, id: &Id) -> Option<usize> {
@@ -70,7 +82,7 @@ impl Shard {
             if at == FREE {
                 return None;
             }
-            if self.entries[at as usize].id == *id {
+            if self.entry(at as usize).id == *id {
                 return Some(at as usize);
             }
             slot = (slot + 1) & mask;
@@ -79,17 +91,25 @@ impl Shard {
 
     /// Adds an entry whose id is not there yet.
     pub fn insert(&mut self, entry: Entry) {
-        if (self.entries.len() + 1) * 4 > self.slots.len() * 3 {
+        if (self.len() + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
         // Four billion entries of one shard would take 200 GB.
-        let at = u32::try_from(self.entries.len()).unwrap_or(FREE - 1);
+        let at = u32::try_from(self.len()).unwrap_or(FREE - 1);
         self.occupy(&entry.id, at);
-        self.entries.push(entry);
+        match self.pieces.last_mut() {
+            Some(last) if last.len() < PIECE => last.push(entry),
+            _ => {
+                // The first piece grows as needed, for most shards of a small repository hold little.
+                let mut piece = if self.pieces.is_empty() { Vec::new() } else { Vec::with_capacity(PIECE) };
+                piece.push(entry);
+                self.pieces.push(piece);
+            }
+        }
     }
 
     pub fn replace(&mut self, at: usize, entry: Entry) {
-        self.entries[at] = entry;
+        self.pieces[at / PIECE][at % PIECE] = entry;
     }
 
     fn occupy(&mut self, id: &Id, at: u32) {
@@ -104,8 +124,8 @@ impl Shard {
     fn grow(&mut self) {
         let slots = (self.slots.len() * 2).max(16);
         self.slots = vec![FREE; slots];
-        for at in 0..self.entries.len() {
-            let id = self.entries[at].id;
+        for at in 0..self.len() {
+            let id = self.entry(at).id;
             self.occupy(&id, u32::try_from(at).unwrap_or(FREE - 1));
         }
     }
@@ -131,7 +151,7 @@ mod tests {
         }
         for number in 0..20_000u32 {
             let at = shard.find(&Id::of(&number.to_le_bytes()));
-            assert_eq!(at.map(|at| shard.entries()[at].pack), Some(number));
+            assert_eq!(at.map(|at| shard.entry(at).pack), Some(number));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use tokio::sync::Semaphore;
 
 use super::check::{CheckError, CheckReport};
 use super::usage::for_each_copy;
@@ -16,18 +17,21 @@ use crate::objects::FileType;
 use crate::pack::{BlobScratch, open_blob, parse_pack};
 use crate::{PackId, Repository};
 
-/// Packs in memory at a time.
-const PARALLEL_PACKS: usize = 4;
+/// Packs that are read ahead of those being examined.
+const READ_AHEAD: usize = 1;
 
 impl Repository {
     pub(super) async fn check_packs(&self, index: &Arc<Index>, packs: &[PackId], report: &mut CheckReport, control: &Control) -> Result<()> {
         let expected = Arc::new(entries_by_pack(index, packs));
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        // Each examination holds a pack and a blob in three forms: no more of them than cores, or memory grows for nothing.
+        let examiners = Arc::new(Semaphore::new(cores));
         let mut checks = futures::stream::iter(packs.iter().copied())
             .map(|pack| {
-                let expected = Arc::clone(&expected);
-                async move { (pack, self.check_pack(pack, expected, control).await) }
+                let (expected, examiners) = (Arc::clone(&expected), Arc::clone(&examiners));
+                async move { (pack, self.check_pack(pack, expected, &examiners, control).await) }
             })
-            .buffer_unordered(PARALLEL_PACKS);
+            .buffer_unordered(cores + READ_AHEAD);
         while let Some((pack, checked)) = checks.next().await {
             match checked {
                 Ok((bytes, faults)) => {
@@ -46,10 +50,11 @@ impl Repository {
         Ok(())
     }
 
-    async fn check_pack(&self, pack: PackId, expected: Arc<Entries>, control: &Control) -> Result<(u64, Vec<String>)> {
+    async fn check_pack(&self, pack: PackId, expected: Arc<Entries>, examiners: &Semaphore, control: &Control) -> Result<(u64, Vec<String>)> {
         let bytes = self.objects().get(FileType::Pack, &pack, control).await?;
         let repository = self.clone();
         let size = bytes.len() as u64;
+        let _turn = examiners.acquire().await.map_err(Error::internal)?;
         let check = move || repository.faults_of_pack(pack, &bytes, expected.get(&pack).map_or(&[], Vec::as_slice));
         Ok((size, tokio::task::spawn_blocking(check).await.map_err(Error::internal)??))
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use zstd::zstd_safe;
 
-use super::buffer::{BufferPool, PooledBuffer};
 use super::compress::Codec;
 use super::open::{BlobScratch, WRONG_SUM, open_unchecked};
 use crate::BlobId;
+use crate::buffer::{BufferPool, PooledBuffer};
 use crate::crypto::{Cipher, RunningHash};
 use crate::error::{Error, Result};
 use crate::format::{BlobType, HeaderEntry, IndexBlob, IndexPack, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size, write_header};

@@ -1,6 +1,5 @@
 //! Packs: blobs sealed one after another into files of some 16 MiB, written in the background and read as a whole or in parts.
 
-mod buffer;
 mod builder;
 pub(crate) mod compress;
 mod fetch;

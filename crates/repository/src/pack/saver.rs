@@ -8,10 +8,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use super::PackBuilder;
-use super::buffer::BufferPool;
 use super::compress::with_codec;
 use super::open::BlobScratch;
 use super::upload::{Uploads, upload};
+use crate::buffer::BufferPool;
 use crate::control::{Control, Counters};
 use crate::error::{Error, Result};
 use crate::format::{BlobType, Id};

@@ -73,21 +73,30 @@ async fn create_config(objects: &Objects, config: &Config, cipher: &Cipher, mode
             return Err(exists(FileType::Key, &rival.id));
         }
         if objects.head(FileType::Config, &NO_ID).await?.is_some() {
-            return withdraw(objects, cipher, own_key).await;
+            return withdraw(objects, config, cipher, own_key).await;
         }
     }
     let sealed = cipher.seal(&serde_json::to_vec(config).map_err(Error::internal)?)?;
     match objects.create_config(sealed.into()).await {
-        Err(Error::RepositoryExists { .. }) => withdraw(objects, cipher, own_key).await,
+        Err(Error::RepositoryExists { .. }) => withdraw(objects, config, cipher, own_key).await,
+        Ok(()) if mode == CreateMode::ListBased => {
+            // Two that share a key (one took up the other's) may both have written: the last config stands.
+            tokio::time::sleep(crate::lock::SETTLE).await;
+            withdraw(objects, config, cipher, own_key).await
+        }
         other => other,
     }
 }
 
-/// Another one's config stands. Our key is removed unless it is that config's key as well (the other took up our key).
-async fn withdraw(objects: &Objects, cipher: &Cipher, own_key: &Id) -> Result<()> {
+/// A config stands already. If it is ours, all is well: our write was answered late and tried twice. If it is another's, our key
+/// is removed, unless it is that config's key as well because the other took up our key.
+async fn withdraw(objects: &Objects, config: &Config, cipher: &Cipher, own_key: &Id) -> Result<()> {
     let sealed = objects.get(FileType::Config, &NO_ID, &Control::default()).await?;
-    if cipher.open_into(&sealed, &mut Vec::new()).is_err() {
+    let mut plain = Vec::new();
+    if cipher.open_into(&sealed, &mut plain).is_err() {
         objects.delete(FileType::Key, own_key).await?;
+    } else if serde_json::from_slice::<Config>(&plain).is_ok_and(|standing| standing == *config) {
+        return Ok(());
     }
     Err(exists(FileType::Config, &NO_ID))
 }

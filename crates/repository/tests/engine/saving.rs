@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use repository::crypto::ScryptCost;
-use repository::{BlobType, Control, Error, Id, InitOptions, OpenOptions, Repository, SaverOptions};
+use repository::{BlobType, Control, CreateMode, Error, Id, InitOptions, OpenOptions, Repository, SaverOptions};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Files, LyingStore, backup, noise, open, password, read_everything, repository, shared, text};
+use crate::support::{Files, IgnoringStore, LyingStore, backup, noise, open, password, read_everything, repository, shared, text};
 
 /// One blob from many threads is stored once; what is not compressible is stored as it is; all of it reads back.
 #[tokio::test(flavor = "multi_thread")]
@@ -148,6 +148,33 @@ async fn initialisations_race_to_one_repository() {
         assert_eq!(made.len(), 1, "round {round}");
         assert_eq!(open(&store).await.id(), made[0]);
     }
+}
+
+/// The same where the store ignores conditions, and the engine was told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn initialisations_race_to_one_repository_without_conditional_writes() {
+    let inner = storage::memory();
+    let store: Arc<dyn ObjectStore> = Arc::new(IgnoringStore { inner });
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let options = InitOptions { scrypt: ScryptCost::for_tests(), create_mode: CreateMode::ListBased, ..InitOptions::default() };
+                Repository::init(store, &password(), &options, &Control::default()).await
+            })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for task in tasks {
+        made.extend(task.await.unwrap().ok().map(|repository| repository.id()));
+    }
+    assert!(made.len() <= 1, "{made:?}");
+    let opened = match made.first() {
+        Some(id) => open(&store).await.id() == *id,
+        // All of them may have withdrawn before each other; the next attempt makes it.
+        None => true,
+    };
+    assert!(opened);
 }
 
 /// E13: a key is added and verified before the old one goes, and the key in use cannot be removed.

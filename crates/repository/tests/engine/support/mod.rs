@@ -9,5 +9,5 @@ pub use crash_store::{CrashAt, CrashStore, copy_of};
 pub use fixture::{
     Files, backup, exclusive, identity, noise, open, password, read_everything, read_snapshot, repository, shared, text,
 };
-pub use lying_store::LyingStore;
+pub use lying_store::{IgnoringStore, LyingStore};
 pub use restic::Restic;

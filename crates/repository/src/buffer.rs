@@ -1,8 +1,12 @@
-//! Buffers of packs are pooled: returning them to the system for each pack costs seconds of page faults per gigabyte.
+//! Buffers of packs are pooled: returning them to the system for each pack costs seconds of page faults per gigabyte, and the
+//! allocator keeps what it gets back in pieces that fit nothing.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+/// A buffer that grew beyond this goes back to the system.
+const MOST_BYTES: usize = 40 << 20;
 
 /// Buffers that are not in use, all of about the same size.
 #[derive(Debug, Default)]
@@ -45,6 +49,12 @@ impl PooledBuffer {
         &mut self.bytes[self.used..]
     }
 
+    /// Appends bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.advance(bytes.len());
+    }
+
     /// Takes `length` bytes of the spare part to the used one.
     pub fn advance(&mut self, length: usize) {
         self.used = (self.used + length).min(self.bytes.len());
@@ -59,6 +69,8 @@ impl AsRef<[u8]> for PooledBuffer {
 
 impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        self.pool.free.lock().push(std::mem::take(&mut self.bytes));
+        if self.bytes.len() <= MOST_BYTES {
+            self.pool.free.lock().push(std::mem::take(&mut self.bytes));
+        }
     }
 }
