@@ -161,7 +161,14 @@ impl Session {
         Ok(Reading::Done)
     }
 
-    fn read_step(&self, content: &Content, offset: u64, length: usize, buffer: &mut Vec<u8>, path: impl Fn() -> std::path::PathBuf) -> io::Result<usize> {
+    fn read_step(
+        &self,
+        content: &Content,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+        path: impl Fn() -> std::path::PathBuf,
+    ) -> io::Result<usize> {
         self.faults.before(SourceStep::Read { offset }, path)?;
         let count = content.read(offset, length, buffer)?;
         self.counting.read(count);
@@ -169,7 +176,14 @@ impl Session {
     }
 
     /// Reads a large file chunk by chunk. Chunks go to threads that have nothing to do; if there is none, this one stores them.
-    fn read_large(&self, directory: &Arc<Directory>, slot: usize, content: &Content, node: Node, change: Change) -> Result<(), Trouble> {
+    fn read_large(
+        &self,
+        directory: &Arc<Directory>,
+        slot: usize,
+        content: &Content,
+        node: Node,
+        change: Change,
+    ) -> Result<(), Trouble> {
         let file = Arc::new(LargeFile {
             directory: directory.clone(),
             slot,
@@ -231,7 +245,9 @@ impl Session {
                 }
                 Extent::Data(length) => {
                     let wanted = length.min(step as u64) as usize;
-                    let count = self.read_step(content, offset, wanted, &mut buffer, path).map_err(|error| Trouble::File("read", error))?;
+                    let count = self
+                        .read_step(content, offset, wanted, &mut buffer, path)
+                        .map_err(|error| Trouble::File("read", error))?;
                     if count == 0 {
                         // It is shorter than it was.
                         break;

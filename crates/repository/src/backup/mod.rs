@@ -46,7 +46,12 @@ use targets::TargetTree;
 /// # Errors
 /// If a path of the request does not exist or a pattern is malformed; if the store fails; if the lock is lost; if the counts differ;
 /// [`Error::Cancelled`], after what was packed so far has been uploaded and indexed, so that the next run finds it.
-pub async fn backup(repository: &Repository, lock: &LockHandle, request: BackupRequest, control: &Control) -> Result<BackupReport> {
+pub async fn backup(
+    repository: &Repository,
+    lock: &LockHandle,
+    request: BackupRequest,
+    control: &Control,
+) -> Result<BackupReport> {
     let start = Time::from(request.time.unwrap_or_else(Timestamp::now));
     let clock = std::time::Instant::now();
     // Snapshots are listed before the index is loaded: then every blob that they refer to is in it.

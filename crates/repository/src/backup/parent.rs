@@ -16,7 +16,9 @@ pub(super) fn choose(snapshots: &[(SnapshotId, Snapshot)], request: &BackupReque
             let paths = request.path_texts();
             snapshots
                 .iter()
-                .filter(|(_, snapshot)| snapshot.time <= now && snapshot.hostname == request.hostname && same_paths(snapshot, &paths))
+                .filter(|(_, snapshot)| {
+                    snapshot.time <= now && snapshot.hostname == request.hostname && same_paths(snapshot, &paths)
+                })
                 .max_by_key(|(id, snapshot)| (snapshot.time, *id))
         }
     };

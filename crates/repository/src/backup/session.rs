@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::{
     directory::Directory,
-    file::{ChunkTask, ChunkBuffers},
+    file::{ChunkBuffers, ChunkTask},
     queue::{CloseOnPanic, Queue},
     request::BackupRequest,
     tally::{Counting, Tally},
@@ -178,7 +178,12 @@ impl Session {
 }
 
 /// Walks the targets with `workers` threads of their own: reading, hashing and compressing would block the runtime's.
-pub(super) async fn run(session: Arc<Session>, targets: Arc<TargetTree>, previous_tree: Option<TreeId>, workers: usize) -> Result<Walked> {
+pub(super) async fn run(
+    session: Arc<Session>,
+    targets: Arc<TargetTree>,
+    previous_tree: Option<TreeId>,
+    workers: usize,
+) -> Result<Walked> {
     session.queue.push_all(vec![Task::Enter(EnterTask {
         place: Place::root(b"/", open_root()?),
         above: None,
@@ -194,7 +199,11 @@ pub(super) async fn run(session: Arc<Session>, targets: Arc<TargetTree>, previou
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| span.in_scope(|| session.work()))).collect();
             threads.into_iter().filter_map(|thread| thread.join().err()).count()
         });
-        if panicked == 0 { session.take_result() } else { Err(Error::Internal { reason: "a thread of the backup panicked".to_owned() }) }
+        if panicked == 0 {
+            session.take_result()
+        } else {
+            Err(Error::Internal { reason: "a thread of the backup panicked".to_owned() })
+        }
     };
     tokio::task::spawn_blocking(walk).await.map_err(|error| Error::Internal { reason: error.to_string() })?
 }

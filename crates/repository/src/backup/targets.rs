@@ -1,6 +1,9 @@
 //! The paths of a request as a tree: which directories are only passed through, and what is backed up whole.
 
-use std::{collections::BTreeMap, ffi::OsStr, os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::Component, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap, ffi::OsStr, os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::Component, path::Path, path::PathBuf,
+    sync::Arc,
+};
 
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
@@ -84,12 +87,19 @@ fn require(path: &Path, names: &[&[u8]]) -> Result<()> {
     for name in parents {
         place = place.child(name);
         handles.open(&place).map_err(|error| match Errno::from_io_error(&error) {
-            Some(Errno::LOOP | Errno::NOTDIR) => invalid(&place.path(), "a directory above the path is a symbolic link or no directory: name the real path"),
+            Some(Errno::LOOP | Errno::NOTDIR) => {
+                invalid(&place.path(), "a directory above the path is a symbolic link or no directory: name the real path")
+            }
             _ => Error::File { operation: "open", path: place.path().display().to_string(), source: Arc::new(error) },
         })?;
     }
-    let directory = handles.open(&place).map_err(|error| Error::File { operation: "open", path: place.path().display().to_string(), source: Arc::new(error) })?;
-    rustix::fs::statat(directory, OsStr::from_bytes(last), AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| file_error("find", path, errno))?;
+    let directory = handles.open(&place).map_err(|error| Error::File {
+        operation: "open",
+        path: place.path().display().to_string(),
+        source: Arc::new(error),
+    })?;
+    rustix::fs::statat(directory, OsStr::from_bytes(last), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| file_error("find", path, errno))?;
     Ok(())
 }
 

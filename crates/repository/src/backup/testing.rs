@@ -38,7 +38,8 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) fn lock_request() -> LockRequest {
-    let mut request = LockRequest::new(LockMode::Shared, LockIdentity { hostname: "test.pod".to_owned(), pid: 1, ..LockIdentity::default() });
+    let mut request =
+        LockRequest::new(LockMode::Shared, LockIdentity { hostname: "test.pod".to_owned(), pid: 1, ..LockIdentity::default() });
     request.times = LockTimes { settle: Duration::from_millis(1), ..LockTimes::default() };
     request
 }
@@ -52,7 +53,8 @@ impl Fixture {
         let options = InitOptions { scrypt: ScryptCost::for_tests(), ..InitOptions::default() };
         let control = Control::default();
         let password = SecretString::from(PASSWORD);
-        let repository = Repository::init(store(&directory.path().join("repository")), &password, &options, &control).await.unwrap();
+        let repository =
+            Repository::init(store(&directory.path().join("repository")), &password, &options, &control).await.unwrap();
         let guard = repository.lock(lock_request(), &control).await.unwrap();
         Self { directory, repository, guard, control }
     }
@@ -164,7 +166,9 @@ pub(crate) fn make_everything(root: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o640.into(), 0).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, root.join("socket"), rustix::fs::FileType::Socket, 0o600.into(), 0).unwrap();
 
-    for (name, mode) in [("plain", 0o640), ("empty", 0o000), ("name with spaces", 0o4755), ("-rf", 0o2711), ("empty directory", 0o1777)] {
+    for (name, mode) in
+        [("plain", 0o640), ("empty", 0o000), ("name with spaces", 0o4755), ("-rf", 0o2711), ("empty directory", 0o1777)]
+    {
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     if is_root() {
@@ -173,7 +177,8 @@ pub(crate) fn make_everything(root: &Path) {
         std::os::unix::fs::lchown(root.join("link"), Some(77), Some(78)).unwrap();
         std::os::unix::fs::chown(root.join("deep/er"), Some(99), Some(98)).unwrap();
         let device = rustix::fs::makedev(1, 3);
-        rustix::fs::mknodat(rustix::fs::CWD, root.join("null"), rustix::fs::FileType::CharacterDevice, 0o666.into(), device).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, root.join("null"), rustix::fs::FileType::CharacterDevice, 0o666.into(), device)
+            .unwrap();
         let disk = rustix::fs::makedev(250, 7);
         rustix::fs::mknodat(rustix::fs::CWD, root.join("disk"), rustix::fs::FileType::BlockDevice, 0o600.into(), disk).unwrap();
     }
@@ -182,9 +187,18 @@ pub(crate) fn make_everything(root: &Path) {
     rustix::fs::setxattr(root.join("deep"), "user.depth", &noise(6, 2_000), flags).unwrap();
     rustix::fs::setxattr(root.join("large"), "user.empty", b"", flags).unwrap();
     // Read and write for user 1000: an access control list in the kernel's binary form.
-    let entry = |tag: u16, permissions: u16, id: u32| [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat();
+    let entry =
+        |tag: u16, permissions: u16, id: u32| [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat();
     let none = u32::MAX;
-    let list = [2_u32.to_le_bytes().to_vec(), entry(1, 6, none), entry(2, 6, 1000), entry(4, 4, none), entry(16, 6, none), entry(32, 0, none)].concat();
+    let list = [
+        2_u32.to_le_bytes().to_vec(),
+        entry(1, 6, none),
+        entry(2, 6, 1000),
+        entry(4, 4, none),
+        entry(16, 6, none),
+        entry(32, 0, none),
+    ]
+    .concat();
     rustix::fs::setxattr(root.join("half a mebibyte"), "system.posix_acl_access", &list, flags).unwrap();
 
     let old = |name: &str, seconds: i64, nanos: i64| {
@@ -250,13 +264,13 @@ pub(crate) fn describe(root: &Path) -> BTreeMap<Vec<u8>, String> {
         );
         entries.insert(relative, line);
     }
-    for (inode, name) in &names {
-        for (relative, line) in &mut entries {
-            let path = if relative.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(relative)) };
-            let metadata = fs::symlink_metadata(path).unwrap();
-            if !metadata.is_dir() && metadata.nlink() > 1 && (metadata.dev(), metadata.ino()) == *inode {
-                *line += &format!(" same as {:?}", String::from_utf8_lossy(name));
-            }
+    for (relative, line) in &mut entries {
+        let path = if relative.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(relative)) };
+        let metadata = fs::symlink_metadata(path).unwrap();
+        if metadata.nlink() > 1
+            && let Some(first) = names.get(&(metadata.dev(), metadata.ino()))
+        {
+            *line += &format!(" same as {:?}", String::from_utf8_lossy(first));
         }
     }
     entries

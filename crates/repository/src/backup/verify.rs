@@ -21,7 +21,13 @@ use crate::{
 ///
 /// # Errors
 /// If a tree cannot be read or a blob is not indexed.
-pub(super) async fn count(reader: BlobReader, index: Arc<Index>, root: TreeId, workers: usize, control: &Control) -> Result<Counts> {
+pub(super) async fn count(
+    reader: BlobReader,
+    index: Arc<Index>,
+    root: TreeId,
+    workers: usize,
+    control: &Control,
+) -> Result<Counts> {
     let counter = Counter {
         reader,
         index,

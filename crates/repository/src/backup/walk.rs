@@ -43,13 +43,15 @@ impl Session {
         // At a path of the request the targets end: all of it is wanted.
         let targets = targets.filter(|targets| !targets.whole);
         let passing_through = targets.is_some();
-        let opened = self
-            .faults
-            .before(SourceStep::List, || place.path())
-            .and_then(|()| self.open_directory(&place, passing_through));
+        let opened =
+            self.faults.before(SourceStep::List, || place.path()).and_then(|()| self.open_directory(&place, passing_through));
         let handle = match opened {
             Ok(handle) => handle,
-            Err(error) if looks < LOOKS && matches!(Errno::from_io_error(&error), Some(Errno::NOTDIR | Errno::LOOP)) && above.is_some() => {
+            Err(error)
+                if looks < LOOKS
+                    && matches!(Errno::from_io_error(&error), Some(Errno::NOTDIR | Errno::LOOP))
+                    && above.is_some() =>
+            {
                 let mut directories = Vec::new();
                 if let Some((above, slot)) = above {
                     self.entry(&above, slot, looks, &mut directories)?;
@@ -72,8 +74,13 @@ impl Session {
             None if is_foreign => Vec::new(),
             None => {
                 let listing = listing::list(handle.as_fd());
-                if let Some(error) = &listing.error {
-                    self.lost(place.path(), "list all of the directory", error);
+                match listing.error {
+                    // It was removed between opening and listing.
+                    Some(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {
+                        return self.directory_lost(above, place.path(), error);
+                    }
+                    Some(error) => self.lost(place.path(), "list all of the directory", &error),
+                    None => {}
                 }
                 listing.names
             }

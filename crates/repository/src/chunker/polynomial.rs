@@ -80,7 +80,8 @@ impl FromStr for Polynomial {
     type Err = InvalidPolynomial;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let value = u64::from_str_radix(text, 16).map_err(|_| InvalidPolynomial { value: 0, reason: "it is not a hexadecimal number" })?;
+        let value = u64::from_str_radix(text, 16)
+            .map_err(|_| InvalidPolynomial { value: 0, reason: "it is not a hexadecimal number" })?;
         Self::new(value)
     }
 }

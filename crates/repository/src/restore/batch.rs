@@ -21,13 +21,7 @@ use super::{
     restorer::Restorer,
     settle::{Subject, settle},
 };
-use crate::{
-    BlobId, Counters, PackId,
-    error::Result,
-    format::BlobType,
-    index::BlobLocation,
-    source::content::file_size,
-};
+use crate::{BlobId, Counters, PackId, error::Result, format::BlobType, index::BlobLocation, source::content::file_size};
 
 /// Where a blob is wanted: a file of the batch and an offset in it.
 pub(super) type Use = (u32, u64);
@@ -76,7 +70,11 @@ impl Restorer {
             let threads: Vec<_> = (0..self.workers).map(|_| scope.spawn(&work)).collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err(crate::Error::Internal { reason: "a thread of the restore panicked".to_owned() })))
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(crate::Error::Internal { reason: "a thread of the restore panicked".to_owned() }))
+                })
                 .fold(Ok(()), Result::and)
         })
     }
@@ -109,7 +107,11 @@ impl Restorer {
                     missing.push(part);
                     continue;
                 };
-                let plan = plans.entry(location.pack).or_insert_with(|| PackPlan { pack: location.pack, first_file: number, blobs: HashMap::new() });
+                let plan = plans.entry(location.pack).or_insert_with(|| PackPlan {
+                    pack: location.pack,
+                    first_file: number,
+                    blobs: HashMap::new(),
+                });
                 plan.first_file = plan.first_file.min(number);
                 plan.blobs.entry(part.id).or_insert_with(|| (location, Vec::new())).1.push((number, part.offset));
             }
@@ -123,7 +125,8 @@ impl Restorer {
     /// follows it can be placed only by counting back from the end; a range that cannot be placed is noted as damaged.
     fn parts(&self, file: &FileTarget) -> Vec<Part> {
         let content = file.node.content.as_deref().unwrap_or_default();
-        let lengths: Vec<Option<u64>> = content.iter().map(|id| self.index.plain_length(BlobType::Data, id).map(u64::from)).collect();
+        let lengths: Vec<Option<u64>> =
+            content.iter().map(|id| self.index.plain_length(BlobType::Data, id).map(u64::from)).collect();
         let place = |numbers: std::ops::Range<usize>, mut offset: u64| {
             let mut parts = Vec::with_capacity(numbers.len());
             for number in numbers {

@@ -45,7 +45,8 @@ impl Restorer {
                 Some(Some(DirectoryRecord { place: place.clone(), node, is_platform }))
             }
             Err(error) => {
-                let operation = if is_above { "pass through the directory above what was backed up" } else { "make the directory" };
+                let operation =
+                    if is_above { "pass through the directory above what was backed up" } else { "make the directory" };
                 self.failed(self.target_path(snapshot_path), operation, &error);
                 None
             }

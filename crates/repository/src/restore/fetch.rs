@@ -37,11 +37,19 @@ impl Restorer {
         })
     }
 
-    fn restore_pack(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, plan: &PackPlan, scratch: &mut BlobScratch) -> Result<()> {
+    fn restore_pack(
+        &self,
+        files: &[FileTarget],
+        open_files: &OpenFiles<'_>,
+        plan: &PackPlan,
+        scratch: &mut BlobScratch,
+    ) -> Result<()> {
         let mut wanted: Vec<(PackedBlob, &[Use])> = plan
             .blobs
             .iter()
-            .map(|(id, (location, uses))| (PackedBlob { blob_type: BlobType::Data, id: *id, location: *location }, uses.as_slice()))
+            .map(|(id, (location, uses))| {
+                (PackedBlob { blob_type: BlobType::Data, id: *id, location: *location }, uses.as_slice())
+            })
             .collect();
         wanted.sort_by_key(|(blob, _)| blob.location.offset);
         let blobs: Vec<PackedBlob> = wanted.iter().map(|(blob, _)| *blob).collect();
@@ -53,7 +61,8 @@ impl Restorer {
         for (blob, uses) in wanted {
             self.check()?;
             let length = u64::from(blob.location.plain_length());
-            match self.with_plain(fetched.as_ref().ok(), &blob, scratch, |plain| self.write_uses(files, open_files, uses, plain)) {
+            match self.with_plain(fetched.as_ref().ok(), &blob, scratch, |plain| self.write_uses(files, open_files, uses, plain))
+            {
                 Ok(()) => {}
                 Err(error) if is_damage(&error) => {
                     for &(number, offset) in uses {
@@ -67,7 +76,13 @@ impl Restorer {
     }
 
     /// Gives the plain bytes of a blob to `then`: from the pack that was fetched, or from wherever else there is a copy.
-    fn with_plain(&self, fetched: Option<&FetchedPack>, blob: &PackedBlob, scratch: &mut BlobScratch, then: impl FnOnce(&[u8])) -> Result<()> {
+    fn with_plain(
+        &self,
+        fetched: Option<&FetchedPack>,
+        blob: &PackedBlob,
+        scratch: &mut BlobScratch,
+        then: impl FnOnce(&[u8]),
+    ) -> Result<()> {
         if let Some(Ok(plain)) = fetched.map(|fetched| fetched.decode(blob, scratch)) {
             then(plain);
             return Ok(());

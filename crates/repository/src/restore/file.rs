@@ -18,7 +18,10 @@ use rustix::{
 use super::{damage::Damage, target};
 use crate::{
     format::{Id, Node},
-    source::{content::file_size, handles::{Handles, Place}},
+    source::{
+        content::file_size,
+        handles::{Handles, Place},
+    },
 };
 
 /// Runs of zeros of at least this many bytes become holes in new files. Shorter ones would cost more in the file system's map than

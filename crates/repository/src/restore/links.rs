@@ -57,7 +57,12 @@ impl LinkGroups {
         let next = state.groups.len();
         let group = *state.by_inode.entry((node.device_id, node.inode)).or_insert(next);
         if group == next {
-            state.groups.push(Arc::new(Group { place: place.clone(), name: node.name.clone(), content, restored: OnceLock::new() }));
+            state.groups.push(Arc::new(Group {
+                place: place.clone(),
+                name: node.name.clone(),
+                content,
+                restored: OnceLock::new(),
+            }));
             return Joined::First(group);
         }
         // A repository that gives one inode two contents is lying, or the file changed between two looks: both are kept as they are.

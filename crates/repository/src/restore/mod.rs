@@ -49,7 +49,12 @@ use restorer::Restorer;
 /// # Errors
 /// If the root cannot be opened, a pattern is malformed, the snapshot does not exist or its root tree cannot be read, the store cannot be
 /// reached, the lock is lost, or it is cancelled. Entries that could not be restored are in the report.
-pub async fn restore(repository: &Repository, lock: &LockHandle, request: RestoreRequest, control: &Control) -> Result<RestoreReport> {
+pub async fn restore(
+    repository: &Repository,
+    lock: &LockHandle,
+    request: RestoreRequest,
+    control: &Control,
+) -> Result<RestoreReport> {
     let clock = std::time::Instant::now();
     let snapshot = repository.snapshot(&request.snapshot, control).await?;
     let index = repository.load_index(control).await?;

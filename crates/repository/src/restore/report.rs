@@ -59,7 +59,8 @@ pub(super) struct Counting {
 
 impl Counting {
     pub(super) fn report(&self, snapshot: SnapshotId, errors: Problems, warnings: Problems, duration: Duration) -> RestoreReport {
-        let Self { files_restored, files_unchanged, hard_links, dirs, others, bytes_total, bytes_written, bytes_unchanged } = self;
+        let Self { files_restored, files_unchanged, hard_links, dirs, others, bytes_total, bytes_written, bytes_unchanged } =
+            self;
         RestoreReport {
             snapshot,
             files_restored: files_restored.load(Relaxed),

@@ -127,13 +127,18 @@ fn settle_all(subject: Subject<'_>, node: &Node, policy: Policy, findings: &mut 
         findings.refused("set the mode", &errno.into(), true);
     }
     if !has_mtime(&before, node.mtime)
-        && let Err(errno) = subject.set_times(&Timestamps { last_access: timespec(node.atime), last_modification: timespec(node.mtime) })
+        && let Err(errno) =
+            subject.set_times(&Timestamps { last_access: timespec(node.atime), last_modification: timespec(node.mtime) })
     {
         findings.refused("set the times", &errno.into(), true);
     }
     let after = subject.stat()?;
     if has_mode && findings.list.is_empty() && after.st_mode & 0o7777 != mode {
-        findings.add(format!("the mode is {:o} instead of {mode:o}: the system dropped bits", after.st_mode & 0o7777), "permission", true);
+        findings.add(
+            format!("the mode is {:o} instead of {mode:o}: the system dropped bits", after.st_mode & 0o7777),
+            "permission",
+            true,
+        );
     }
     Ok(())
 }
@@ -186,7 +191,9 @@ fn set_attributes(subject: Subject<'_>, node: &Node, policy: Policy, findings: &
         }
         match holder.remove(&name) {
             Ok(()) => touched = true,
-            Err(error) => findings.refused(&format!("remove the extended attribute {}", String::from_utf8_lossy(&name)), &error, true),
+            Err(error) => {
+                findings.refused(&format!("remove the extended attribute {}", String::from_utf8_lossy(&name)), &error, true)
+            }
         }
     }
     touched

@@ -2,13 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc, sync::atomic::Ordering::Relaxed, vec::IntoIter};
 
-use super::{
-    directories::DirectoryRecord,
-    file::FileTarget,
-    report::add,
-    restorer::Restorer,
-    select::Choice,
-};
+use super::{directories::DirectoryRecord, file::FileTarget, report::add, restorer::Restorer, select::Choice};
 use crate::{
     Counters, TreeId,
     error::{Error, Result},
@@ -66,9 +60,14 @@ impl Restorer {
                 continue;
             };
             self.check()?;
-            let Some(name) = node.safe_name().filter(|name| frame.seen.as_mut().is_none_or(|seen| seen.insert(name.to_vec()))) else {
+            let Some(name) = node.safe_name().filter(|name| frame.seen.as_mut().is_none_or(|seen| seen.insert(name.to_vec())))
+            else {
                 let path = self.target_path(&[&walk.path, &b"/"[..], &node.name].concat());
-                self.add_error(path, "refused: the repository holds a name that cannot stand in a directory, or one twice".to_owned(), "refused");
+                self.add_error(
+                    path,
+                    "refused: the repository holds a name that cannot stand in a directory, or one twice".to_owned(),
+                    "refused",
+                );
                 continue;
             };
             walk.path.push(b'/');

@@ -53,7 +53,16 @@ mod tests {
     #[test]
     fn names_are_bytes_in_order() {
         let directory = tempfile::tempdir().unwrap();
-        let mut names: Vec<Vec<u8>> = vec![b"b".to_vec(), b"B".to_vec(), b"a\nb".to_vec(), b"\xff\xfe".to_vec(), "ä".into(), b" x".to_vec(), b"a.b".to_vec(), b"a".to_vec()];
+        let mut names: Vec<Vec<u8>> = vec![
+            b"b".to_vec(),
+            b"B".to_vec(),
+            b"a\nb".to_vec(),
+            b"\xff\xfe".to_vec(),
+            "ä".into(),
+            b" x".to_vec(),
+            b"a.b".to_vec(),
+            b"a".to_vec(),
+        ];
         names.extend((0..3_000).map(|number| format!("file-{number:05}-{}", "n".repeat(40)).into_bytes()));
         for name in &names {
             std::fs::write(directory.path().join(OsStr::from_bytes(name)), b"").unwrap();

@@ -45,7 +45,8 @@ impl PatternList {
     /// # Errors
     /// If one is malformed.
     pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Self, InvalidPattern> {
-        let patterns = patterns.iter().map(AsRef::as_ref).filter(|text| !text.is_empty()).map(Pattern::parse).collect::<Result<_, _>>()?;
+        let patterns =
+            patterns.iter().map(AsRef::as_ref).filter(|text| !text.is_empty()).map(Pattern::parse).collect::<Result<_, _>>()?;
         Ok(Self { patterns })
     }
 

@@ -139,7 +139,16 @@ mod tests {
         let users: Vec<_> = read.readable.into_iter().filter(|(name, _)| name.starts_with(b"user.")).collect();
         assert_eq!(users, [(b"user.a".to_vec(), Vec::new()), (b"user.b".to_vec(), large)]);
         let parent = std::fs::File::open(directory.path()).unwrap();
-        assert_eq!(Holder::Entry(parent.as_fd(), b"f").read().unwrap().readable.iter().filter(|(name, _)| name.starts_with(b"user.")).count(), 2);
+        assert_eq!(
+            Holder::Entry(parent.as_fd(), b"f")
+                .read()
+                .unwrap()
+                .readable
+                .iter()
+                .filter(|(name, _)| name.starts_with(b"user."))
+                .count(),
+            2
+        );
         holder.remove(b"user.a").unwrap();
         assert_eq!(holder.read().unwrap().readable.iter().filter(|(name, _)| name.starts_with(b"user.")).count(), 1);
     }

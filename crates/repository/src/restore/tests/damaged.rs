@@ -77,7 +77,12 @@ async fn a_missing_pack_costs_only_what_it_holds() {
 async fn a_full_file_system_is_named() {
     let fixture = Fixture::new().await;
     let target = fixture.path("target");
-    let mounted = is_root() && Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&target).status().is_ok_and(|status| status.success());
+    let mounted = is_root()
+        && Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .arg(&target)
+            .status()
+            .is_ok_and(|status| status.success());
     if !mounted {
         println!("skipped: a small file system cannot be mounted here");
         return;

@@ -104,6 +104,7 @@ async fn a_full_target_can_be_refused() {
     let mut request = fixture.restore_request(backup.snapshot);
     request.existing = Existing::RefuseIfNotEmpty;
     assert!(fixture.restore(request.clone()).await.is_complete());
-    let error = crate::restore::restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await.unwrap_err();
+    let error =
+        crate::restore::restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await.unwrap_err();
     assert!(error.to_string().contains("source"), "{error}");
 }

@@ -40,7 +40,8 @@ struct Forge<'a> {
 impl<'a> Forge<'a> {
     async fn new(fixture: &'a Fixture) -> Self {
         let index = fixture.repository.load_index(&fixture.control).await.unwrap();
-        let saver = fixture.repository.blob_saver(index, fixture.guard.handle(), SaverOptions::default(), &fixture.control).unwrap();
+        let saver =
+            fixture.repository.blob_saver(index, fixture.guard.handle(), SaverOptions::default(), &fixture.control).unwrap();
         Self { fixture, saver }
     }
 
@@ -96,10 +97,11 @@ async fn names_that_leave_the_directory_are_refused_and_the_rest_is_restored() {
     let before = describe(&canary);
     let forge = Forge::new(&fixture).await;
     let absolute = canary.join("absolute").display().to_string();
-    let mut nodes: Vec<Node> = ["..", ".", "", "../canary/up", "a/b", "/etc/cron.d/x", &absolute, "nul\0byte", "deeper/../../canary/x"]
-        .iter()
-        .map(|name| forge.file(name.as_bytes(), b"evil"))
-        .collect();
+    let mut nodes: Vec<Node> =
+        ["..", ".", "", "../canary/up", "a/b", "/etc/cron.d/x", &absolute, "nul\0byte", "deeper/../../canary/x"]
+            .iter()
+            .map(|name| forge.file(name.as_bytes(), b"evil"))
+            .collect();
     nodes.push(forge.directory(b"..", &[forge.directory(b"canary", &[forge.file(b"precious", b"evil")])]));
     nodes.push(forge.directory(b"inner", &[forge.directory(b"..", &[forge.file(b"x", b"evil")]), forge.file(b"good", b"good")]));
     nodes.push(forge.file(b"zz", b"good"));
@@ -122,7 +124,8 @@ async fn a_link_planted_by_the_snapshot_is_not_followed() {
     let before = describe(&canary);
     let forge = Forge::new(&fixture).await;
     for order in [false, true] {
-        let mut nodes = vec![Forge::link(b"x", &canary), forge.directory(b"x", &[forge.file(b"f", b"evil"), forge.file(b"g", b"evil")])];
+        let mut nodes =
+            vec![Forge::link(b"x", &canary), forge.directory(b"x", &[forge.file(b"f", b"evil"), forge.file(b"g", b"evil")])];
         if order {
             nodes.reverse();
         }
@@ -197,7 +200,9 @@ async fn a_race_for_links_is_not_lost() {
         })
     };
     for _ in 0..20 {
-        let _ = fixture.restore(fixture.restore_request(backup.snapshot)).await;
+        let mut request = fixture.restore_request(backup.snapshot);
+        request.sync = false;
+        let _ = fixture.restore(request).await;
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     attacker.join().unwrap();
@@ -225,7 +230,8 @@ async fn lies_about_files_are_told() {
     assert_eq!(fs::read(target.join("a")).unwrap(), b"one");
     assert_eq!(fs::read(target.join("b")).unwrap(), b"another");
     assert_eq!(fs::read(target.join("g")).unwrap(), b"good");
-    let named: Vec<_> = report.errors.listed.iter().map(|problem| problem.path.strip_prefix(&target).unwrap().to_owned()).collect();
+    let named: Vec<_> =
+        report.errors.listed.iter().map(|problem| problem.path.strip_prefix(&target).unwrap().to_owned()).collect();
     assert_eq!(named, ["c", "d", "e", "f"].map(Into::into) as [std::path::PathBuf; 4], "{:?}", report.errors);
     assert_eq!(fs::metadata(target.join("a")).unwrap().nlink(), 1);
 }

@@ -31,7 +31,12 @@ fn run(restic: &Path, fixture: &Fixture, arguments: &[&str]) -> Output {
         .env("RESTIC_HOST", "host-0")
         .output()
         .unwrap();
-    assert!(output.status.success(), "restic {arguments:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "restic {arguments:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 

@@ -58,7 +58,17 @@ async fn a_part_can_be_chosen_by_patterns_and_paths() {
     let report = fixture.restore(request).await;
     assert!(report.is_complete());
     let names: Vec<Vec<u8>> = describe(&fixture.restored()).into_keys().collect();
-    let expected = ["", "deep", "deep/er", "deep/er/and", "deep/er/and/deeper", "deep/er/and/deeper/leaf", "linked", "linked/first", "linked/second"];
+    let expected = [
+        "",
+        "deep",
+        "deep/er",
+        "deep/er/and",
+        "deep/er/and/deeper",
+        "deep/er/and/deeper/leaf",
+        "linked",
+        "linked/first",
+        "linked/second",
+    ];
     assert_eq!(names, expected.map(|name| name.as_bytes().to_vec()));
 
     let mut request = fixture.restore_request(backup.snapshot);

@@ -24,7 +24,16 @@ fn make_mixed(root: &Path) {
     }
     fs::create_dir_all(root.join("text")).unwrap();
     for file in 0..4_u64 {
-        let lines: String = (0..260_000_u64).map(|line| format!("2026-01-01T00:00:{:02}Z level=info request={} status=200 path=/api/v1/items/{}\n", line % 60, line * 7919 + file, line * 31 % 997)).collect();
+        let lines: String = (0..260_000_u64)
+            .map(|line| {
+                format!(
+                    "2026-01-01T00:00:{:02}Z level=info request={} status=200 path=/api/v1/items/{}\n",
+                    line % 60,
+                    line * 7919 + file,
+                    line * 31 % 997
+                )
+            })
+            .collect();
         fs::write(root.join(format!("text/{file}")), lines).unwrap();
     }
     fs::create_dir_all(root.join("random")).unwrap();

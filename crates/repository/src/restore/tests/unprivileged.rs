@@ -92,7 +92,8 @@ async fn restore_as_nobody() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let control = Control::default();
     let password = SecretString::from(PASSWORD);
-    let repository = Repository::open(store(&folder.join("repository")), &password, &OpenOptions::default(), &control).await.unwrap();
+    let repository =
+        Repository::open(store(&folder.join("repository")), &password, &OpenOptions::default(), &control).await.unwrap();
     let guard = repository.lock(lock_request(), &control).await.unwrap();
     let snapshot = fs::read_to_string(folder.join("snapshot")).unwrap().parse().unwrap();
     let mut request = RestoreRequest::new(snapshot, folder.join("target"));
@@ -130,11 +131,13 @@ async fn back_up_as_nobody() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let control = Control::default();
     let password = SecretString::from(PASSWORD);
-    let repository = Repository::open(store(&folder.join("repository")), &password, &OpenOptions::default(), &control).await.unwrap();
+    let repository =
+        Repository::open(store(&folder.join("repository")), &password, &OpenOptions::default(), &control).await.unwrap();
     let guard = repository.lock(lock_request(), &control).await.unwrap();
     let request = BackupRequest::new(vec![folder.join("source")]);
     let report = backup(&repository, &guard.handle(), request, &control).await.unwrap();
-    let named: Vec<_> = report.errors.listed.iter().map(|problem| (problem.path.file_name().unwrap().to_owned(), problem.class)).collect();
+    let named: Vec<_> =
+        report.errors.listed.iter().map(|problem| (problem.path.file_name().unwrap().to_owned(), problem.class)).collect();
     assert_eq!(named, [("closed".into(), "permission"), ("closed directory".into(), "permission")]);
     assert_eq!(report.files.total(), 1);
     guard.release().await.unwrap();
