@@ -20,16 +20,15 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::backoff::Backoff;
-use crate::environment::Service;
+use crate::environment::{Patience, Service};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a service that cannot answer is asked again.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// A refusal is believed after it was repeated for this long: the caches behind it may lag behind the Job that started us.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
+/// A refusal of access is believed sooner than one to attach: the caches behind it lag by seconds at most, and there is a
+/// person who waits for the sentence.
+const REFUSALS: u32 = 6;
 /// How long one request to the store is repeated. The target as a whole is tried again after that.
 const STORE_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -50,6 +49,7 @@ pub struct Access {
 #[derive(Clone, Debug)]
 pub struct AccessClient {
     service: Service,
+    patience: Patience,
     client: StorageServiceClient<InterceptedService<Channel, TokenFileInterceptor>>,
 }
 
@@ -58,10 +58,10 @@ impl AccessClient {
     ///
     /// # Errors
     /// If the address or the CA bundle is malformed.
-    pub fn new(service: &Service) -> Result<Self, client::ClientError> {
+    pub fn new(service: &Service, patience: Patience) -> Result<Self, client::ClientError> {
         let channel = client::endpoint(&service.address, &service.tls)?.connect_lazy();
         let interceptor = TokenFileInterceptor::new(&service.token_file);
-        Ok(Self { service: service.clone(), client: StorageServiceClient::with_interceptor(channel, interceptor) })
+        Ok(Self { service: service.clone(), patience, client: StorageServiceClient::with_interceptor(channel, interceptor) })
     }
 
     /// Asks for access to one component's repository.
@@ -131,7 +131,7 @@ impl AccessClient {
                 Err(status) => status,
             };
             let failure = Failure::of_status(name, &self.service.address, object, &status);
-            let patience = if failure.is_passing() { PATIENCE } else { REFUSAL_PATIENCE };
+            let patience = if failure.is_passing() { self.patience.service } else { self.patience.refusal / REFUSALS };
             if begin.elapsed() >= patience {
                 return Err(failure);
             }

@@ -68,7 +68,6 @@ async fn under_lock(
             seconds = report.duration.as_secs_f64(),
             "path backed up",
         );
-        job.reporter.add_bytes_read(report.bytes_read);
         file_errors::add(outcome, &report.errors);
         outcome.snapshots.push(made(&report, path));
     }

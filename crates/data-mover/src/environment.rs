@@ -1,6 +1,7 @@
 //! What the pod's environment says: whom to call, and on whose behalf. No secret is ever in it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proto_api::common::v1alpha1::ObjectRef;
 use proto_api::environment as names;
@@ -35,6 +36,37 @@ pub struct Service {
     pub token_file: PathBuf,
 }
 
+/// How long a mover waits for others. Only tests change the defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Trying to attach (architecture §4.3).
+    pub start_up: Duration,
+    /// A refusal is believed after it was repeated for this long: a control plane that has just started may not know us yet.
+    pub refusal: Duration,
+    /// Asking a service that cannot answer.
+    pub service: Duration,
+    /// A target that makes no headway is begun again until this is over.
+    pub outage: Duration,
+    /// Waiting for the outcome's acknowledgement (architecture §5).
+    pub acknowledgement: Duration,
+    /// The same when somebody waits for the pod to end.
+    pub hurried_acknowledgement: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        Self {
+            start_up: minutes(5),
+            refusal: Duration::from_secs(30),
+            service: minutes(5),
+            outage: minutes(5),
+            acknowledgement: minutes(10),
+            hurried_acknowledgement: Duration::from_secs(5),
+        }
+    }
+}
+
 /// The environment of an agent.
 #[derive(Clone, Debug)]
 pub struct AgentEnvironment {
@@ -56,6 +88,8 @@ pub struct AgentEnvironment {
     pub pod_uid: String,
     /// Where last words go.
     pub termination_log: PathBuf,
+    /// How long to wait for others.
+    pub patience: Patience,
 }
 
 /// The environment of a trigger.
@@ -71,6 +105,8 @@ pub struct TriggerEnvironment {
     pub traceparent: Option<String>,
     /// Where last words go.
     pub termination_log: PathBuf,
+    /// How long to wait for the scheduler; its own watchdog makes up for the slot after that.
+    pub patience: Patience,
 }
 
 /// Looks variables up; a seam, so that tests need not touch the process's environment.
@@ -130,6 +166,7 @@ impl AgentEnvironment {
             pod_name: variables.required(names::POD_NAME)?,
             pod_uid: variables.required(names::POD_UID)?,
             termination_log: names::TERMINATION_LOG_PATH.into(),
+            patience: Patience::default(),
         })
     }
 }
@@ -152,6 +189,7 @@ impl TriggerEnvironment {
             session: variables.required(names::SESSION)?,
             traceparent: variables.optional(names::TRACEPARENT),
             termination_log: names::TERMINATION_LOG_PATH.into(),
+            patience: Patience { service: Duration::from_secs(4 * 60), ..Patience::default() },
         })
     }
 }

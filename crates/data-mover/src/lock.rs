@@ -13,6 +13,9 @@ const WAIT: Duration = Duration::from_secs(60 * 60);
 /// Longest wait for one verdict; the engine asks again as long as it waits.
 const VERDICT: Duration = Duration::from_secs(10);
 
+/// Longest look at locks that are not in the way.
+const CLEARING: Duration = Duration::from_secs(15);
+
 /// Asks the session about holders of locks. Whoever does not answer knows nothing.
 struct SessionJudge {
     link: Link,
@@ -47,7 +50,17 @@ pub(crate) async fn take(
 ) -> repository::Result<LockGuard> {
     let judge = SessionJudge { link: link.clone(), target_id: target_id.to_owned() };
     let request = LockRequest::new(mode, identity).waiting(WAIT).judged_by(std::sync::Arc::new(judge));
-    repository.lock(request, control).await
+    let guard = repository.lock(request.clone(), control).await?;
+    // Shared locks of killed attempts are not in our way, but in that of the next prune. Nothing here depends on it, so what
+    // cannot be done now is left to whom they hinder.
+    let own = Some(guard.handle().current_id());
+    match tokio::time::timeout(CLEARING, repository.remove_dead_locks(&request, own, control)).await {
+        Ok(Ok(0) | Err(repository::Error::Cancelled)) => {}
+        Ok(Ok(removed)) => tracing::info!(removed, "removed locks of dead holders"),
+        Ok(Err(error)) => tracing::warn!(%error, "could not look for locks of dead holders"),
+        Err(_) => tracing::info!("the session said nothing about other locks"),
+    }
+    Ok(guard)
 }
 
 /// Gives a lock back; what cannot be given back becomes stale by itself.

@@ -8,6 +8,7 @@ use proto_api::mover::v1alpha1::Progress;
 use repository::{Control, Event};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::attach::Link;
 use crate::stop::Stop;
@@ -25,12 +26,13 @@ pub enum Direction {
     Download,
 }
 
-#[derive(Default)]
 struct View {
     path: String,
     activity: String,
     totals_final: bool,
-    bytes_read: u64,
+    /// The target's span, and that of the engine's phase in it.
+    parent: Span,
+    phase: Span,
 }
 
 /// Watches one target until it is dropped.
@@ -46,7 +48,14 @@ impl Reporter {
     /// Starts to report on `target_id`; the engine's work is to be done with [`Self::control`].
     #[must_use]
     pub fn start(link: &Link, target_id: &str, direction: Direction, stop: &Stop) -> Self {
-        let view = Arc::new(Mutex::new(View { activity: "starting".to_owned(), ..View::default() }));
+        let view = View {
+            path: String::new(),
+            activity: "starting".to_owned(),
+            totals_final: false,
+            parent: Span::current(),
+            phase: Span::none(),
+        };
+        let view = Arc::new(Mutex::new(view));
         let heard = Arc::clone(&view);
         let control = Control::new(stop.token().clone()).with_listener(Arc::new(move |event| hear(&heard, event)));
         let begin = Instant::now();
@@ -73,11 +82,6 @@ impl Reporter {
         view.totals_final = false;
     }
 
-    /// Bytes of file content read for a path that is finished.
-    pub fn add_bytes_read(&self, bytes: u64) {
-        lock(&self.view).bytes_read += bytes;
-    }
-
     /// The figures at the end.
     #[must_use]
     pub fn finish(&self, activity: &str) -> TransferProgress {
@@ -85,6 +89,7 @@ impl Reporter {
             let mut view = lock(&self.view);
             activity.clone_into(&mut view.activity);
             view.totals_final = true;
+            view.phase = Span::none();
         }
         transfer(&self.control, &self.view, self.direction, self.begin)
     }
@@ -122,7 +127,7 @@ fn transfer(control: &Control, view: &Mutex<View>, direction: Direction, begin: 
         files_total: counters.files_total.max(counters.files_done),
         bytes_done: counters.bytes_done,
         bytes_total: counters.bytes_total.max(counters.bytes_done),
-        bytes_read: view.bytes_read,
+        bytes_read: counters.bytes_read,
         bytes_transferred: match direction {
             Direction::Upload => counters.bytes_uploaded,
             Direction::Download => counters.bytes_downloaded,
@@ -141,20 +146,28 @@ fn hear(view: &Mutex<View>, event: Event) {
         Event::LockRemoved { holder, proof } => tracing::info!(%holder, proof, "removed the lock of a dead holder"),
         Event::Damaged { key, reason } => tracing::warn!(key, reason, "damaged object in the repository"),
         Event::PhaseStarted(phase) => {
-            tracing::debug!(phase, "phase");
+            let Some((activity, span, totals_final)) = describe(phase) else { return };
             let mut view = lock(view);
-            let (activity, totals_final) = match phase {
-                "walk" => ("backing up", false),
-                "flush" => ("uploading what is left", true),
-                "verify" => ("verifying", true),
-                "restore" => ("restoring", false),
-                other => (other, view.totals_final),
-            };
             activity.clone_into(&mut view.activity);
-            view.totals_final = totals_final;
+            view.totals_final = totals_final.unwrap_or(view.totals_final);
+            // The engine knows no telemetry: a phase lasts until the next one begins, and dropping its span ends it.
+            view.phase = tracing::info_span!(parent: &view.parent, "phase", otel.name = span, phase);
         }
         _ => {}
     }
+}
+
+/// A phase of the engine in words for a person, as a span, and whether the totals are final in it.
+fn describe(phase: &'static str) -> Option<(&'static str, &'static str, Option<bool>)> {
+    Some(match phase {
+        "walk" => ("backing up", "mover.upload", Some(false)),
+        "flush" => ("uploading what is left", "mover.write_snapshot", Some(true)),
+        "verify" => ("verifying", "mover.verify", Some(true)),
+        "restore" => ("restoring", "mover.download", Some(false)),
+        // Said at its end, when the next phase is about to begin.
+        "snapshot saved" => return None,
+        other => (other, "mover.phase", None),
+    })
 }
 
 fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {

@@ -13,17 +13,12 @@ use tracing::Instrument as _;
 use crate::access::AccessClient;
 use crate::args::Work;
 use crate::attach::{Link, attach};
-use crate::environment::AgentEnvironment;
+use crate::environment::{AgentEnvironment, Patience};
 use crate::failure::Failure;
 use crate::memory;
 use crate::outcome::{Exit, leave_last_words};
 use crate::stop::{Stop, StopReason};
 use crate::target::{self, Context};
-
-/// How long an outcome waits for its acknowledgement (architecture §5).
-const ACKNOWLEDGEMENT: Duration = Duration::from_secs(10 * 60);
-/// The same when somebody waits for the pod to end.
-const SHORT_ACKNOWLEDGEMENT: Duration = Duration::from_secs(5);
 
 /// Runs an agent to its end. `terminated` is cancelled when the pod is told to end.
 pub async fn run(work: Work, environment: AgentEnvironment, terminated: CancellationToken) -> Exit {
@@ -69,7 +64,7 @@ async fn live(work: Work, environment: Arc<AgentEnvironment>, terminated: Cancel
     tracing::info!(exit = ?Exit::of(&outcome), peak_memory_bytes = outcome.peak_memory_bytes, "work ended");
     leave_last_words(&environment.termination_log, &outcome);
     let exit = Exit::of(&outcome);
-    report(&link, outcome, &terminated).await;
+    report(&link, outcome, &terminated, environment.patience).await;
     exit
 }
 
@@ -81,7 +76,7 @@ async fn do_work(
     link: &Link,
     stop: &Stop,
 ) -> Outcome {
-    let client = match AccessClient::new(&environment.storage_service) {
+    let client = match AccessClient::new(&environment.storage_service, environment.patience) {
         Ok(client) => client,
         Err(error) => return Outcome { error: error.to_string(), ..Outcome::default() },
     };
@@ -135,13 +130,13 @@ fn finish(mut outcome: Outcome, started: Timestamp) -> Outcome {
 }
 
 /// Waits for the acknowledgement; the termination message is there already, so nothing is lost when it does not come.
-async fn report(link: &Link, outcome: Outcome, terminated: &CancellationToken) {
+async fn report(link: &Link, outcome: Outcome, terminated: &CancellationToken, patience: Patience) {
     let hurry = async {
         terminated.cancelled().await;
-        tokio::time::sleep(SHORT_ACKNOWLEDGEMENT).await;
+        tokio::time::sleep(patience.hurried_acknowledgement).await;
     };
     let acknowledged = tokio::select! {
-        acknowledged = link.report(outcome, ACKNOWLEDGEMENT) => acknowledged,
+        acknowledged = link.report(outcome, patience.acknowledgement) => acknowledged,
         () = hurry => false,
     };
     if !acknowledged {

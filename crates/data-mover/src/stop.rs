@@ -46,8 +46,9 @@ impl Stop {
 
     /// Stops everything. The first reason stays.
     pub fn request(&self, reason: StopReason) {
-        if self.reason.set(reason.clone()).is_ok() {
-            tracing::info!(%reason, "stopping");
+        let sentence = reason.to_string();
+        if self.reason.set(reason).is_ok() {
+            tracing::info!(reason = sentence, "stopping");
         }
         self.token.cancel();
     }

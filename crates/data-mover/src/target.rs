@@ -20,9 +20,6 @@ use crate::progress::{Direction, Reporter};
 use crate::stop::Stop;
 use crate::{backup, lock, restore, retention};
 
-/// How long a target that makes no headway is begun again before it is given up.
-const OUTAGE: Duration = Duration::from_secs(5 * 60);
-
 /// What all targets of one mover share.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -101,7 +98,7 @@ impl Trouble {
         let counters = job.reporter.control().counters().snapshot();
         let moved = counters.bytes_uploaded + counters.bytes_downloaded;
         match self.since {
-            Some((since, before)) if before == moved => since.elapsed() >= OUTAGE,
+            Some((since, before)) if before == moved => since.elapsed() >= job.context.environment.patience.outage,
             _ => {
                 self.since = Some((Instant::now(), moved));
                 false

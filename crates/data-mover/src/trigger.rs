@@ -19,10 +19,8 @@ use crate::outcome::{Exit, leave_last_words};
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a scheduler that does not answer is asked again; the scheduler's own watchdog makes up for the slot after that.
-const PATIENCE: Duration = Duration::from_secs(4 * 60);
-/// A refusal is believed after it was repeated for this long.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
+/// A refusal is believed sooner than an agent's: only caches that lag by seconds are waited for.
+const REFUSALS: u32 = 6;
 
 /// Triggers the session, or says why not.
 pub async fn run(environment: TriggerEnvironment, terminated: CancellationToken) -> Exit {
@@ -78,7 +76,7 @@ async fn ask(environment: &TriggerEnvironment) -> Result<(), (Exit, String)> {
             Err(status) => status,
         };
         let passing = ErrorCode::from_grpc(status.code()).is_retryable() || status.code() == Code::Unknown;
-        let patience = if passing { PATIENCE } else { REFUSAL_PATIENCE };
+        let patience = if passing { environment.patience.service } else { environment.patience.refusal / REFUSALS };
         if begin.elapsed() >= patience {
             return Err(if passing {
                 (Exit::Retryable, sentence(environment, "did not answer", &status))

@@ -20,11 +20,6 @@ use crate::stop::Stop;
 use dial::DialError;
 pub use link::Link;
 
-/// How long a mover tries to attach (architecture §4.3).
-const START_UP: Duration = Duration::from_secs(5 * 60);
-/// A refusal is believed after it was repeated for this long: a control plane that has just started may not know us yet.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(30);
-
 /// Why a mover did not get its work.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -88,13 +83,13 @@ pub async fn attach(
         tracing::info!(%error, "not attached yet");
         if let DialError::Refused { message, .. } = &error {
             let since = *refused_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= REFUSAL_PATIENCE {
+            if since.elapsed() >= environment.patience.refusal {
                 return Err(AttachError::Refused { session, message: message.clone() });
             }
         } else {
             refused_since = None;
         }
-        if begin.elapsed() >= START_UP {
+        if begin.elapsed() >= environment.patience.start_up {
             let address = environment.session_service.address.clone();
             return Err(AttachError::Unreachable { session, address, waited: begin.elapsed(), last: error.to_string() });
         }

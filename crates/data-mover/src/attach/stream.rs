@@ -91,9 +91,7 @@ async fn redial(link: &Link) -> Option<Connection> {
     let mut fences = 0;
     loop {
         let pause = tokio::time::sleep(backoff.pause());
-        if link.shared.closed.run_until_cancelled(pause).await.is_none() {
-            return None;
-        }
+        link.shared.closed.run_until_cancelled(pause).await?;
         match link.shared.closed.run_until_cancelled(dial(environment, &hello(environment))).await? {
             Ok(connection) => return Some(connection),
             Err(error @ DialError::Refused { .. }) => {

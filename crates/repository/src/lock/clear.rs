@@ -39,6 +39,20 @@ impl Looks {
 }
 
 impl Repository {
+    /// Removes every lock whose holder the request's judge proves dead, also those that are in nobody's way now: the lock of a
+    /// killed backup would keep the next prune out. Age alone removes nothing here. Returns how many were removed.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], else of the store.
+    pub async fn remove_dead_locks(&self, request: &LockRequest, own: Option<Id>, control: &Control) -> Result<usize> {
+        let before = self.locks(own, control).await?;
+        if !self.clear_dead_locks(&before, &Looks::default(), request, control).await? {
+            return Ok(0);
+        }
+        let after = self.locks(own, control).await?;
+        Ok(before.iter().filter(|holder| !after.iter().any(|left| left.lock_id == holder.lock_id)).count())
+    }
+
     /// Removes those of `in_the_way` whose holders are dead. True if any was removed.
     pub(super) async fn clear_dead_locks(
         &self,
