@@ -20,3 +20,5 @@ pub mod retention;
 pub mod run;
 pub mod settings;
 pub mod snapshot;
+#[cfg(test)]
+pub(crate) mod test_support;

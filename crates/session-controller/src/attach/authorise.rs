@@ -157,3 +157,7 @@ where
         Err(source) => Err(AttachError::Api { what: session, source }),
     }
 }
+
+#[cfg(test)]
+#[path = "authorise_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ mod service;
 mod stream;
 mod verdict;
 
+pub use claim::Claim;
 pub use error::AttachError;
 pub use registry::{Command, Registry, StreamId};
 pub use service::MoverServer;

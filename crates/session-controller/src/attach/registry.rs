@@ -174,7 +174,7 @@ impl Registry {
     }
 
     /// Attaches a stream. An older stream of the same work ends; of an earlier attempt figures and report are forgotten.
-    pub(super) fn attach(&self, claim: &Claim) -> (StreamId, mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn attach(&self, claim: &Claim) -> (StreamId, mpsc::UnboundedReceiver<Command>) {
         let id = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state.lock();
@@ -235,7 +235,7 @@ impl Registry {
     }
 
     /// A mover reports its end. One that was recorded already is acknowledged at once.
-    pub(super) fn note_outcome(&self, claim: &Claim, id: StreamId, report: Report) {
+    pub(crate) fn note_outcome(&self, claim: &Claim, id: StreamId, report: Report) {
         let recorded = self.with_work(claim, id, |_, work| {
             let again = work.recorded && work.report.as_ref() == Some(&report);
             if again && let Some(stream) = &work.stream {
@@ -272,3 +272,7 @@ impl Stream {
         let _ = self.sender.send(command);
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

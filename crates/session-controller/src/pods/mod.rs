@@ -15,3 +15,6 @@ pub use read::{PodsError, claims, is_genuine, read_jobs};
 pub use records::{KEPT_FOR, Record, Records, RecordsError};
 pub use stop::stop_jobs;
 pub use watch::{LivePods, PodWatch};
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,11 @@ pub(super) async fn apply(
     Ok(Applied { session, refusal: None })
 }
 
-async fn record(ctx: &Context, session: &RestoreSession, attempts: &BTreeMap<String, u32>) -> Result<RestoreSession, RestoreError> {
+async fn record(
+    ctx: &Context,
+    session: &RestoreSession,
+    attempts: &BTreeMap<String, u32>,
+) -> Result<RestoreSession, RestoreError> {
     if begun(session) == *attempts {
         return Ok(session.clone());
     }
@@ -107,7 +111,14 @@ async fn start(
         deadline: deadline(created, session.spec.restore_timeout.as_deref(), &Limits::default()),
     };
     let job = start_job(ctx, &order).await?;
-    tracing::info!(namespace = session.namespace(), name = session.name_any(), component, attempt, job = job.name_any(), "Job was made");
+    tracing::info!(
+        namespace = session.namespace(),
+        name = session.name_any(),
+        component,
+        attempt,
+        job = job.name_any(),
+        "Job was made"
+    );
     Ok(())
 }
 

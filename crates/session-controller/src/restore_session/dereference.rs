@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use crd_types::names::CORE_GROUP;
-use crd_types::{
-    Addon, BackupConfiguration, BackupStorage, Repository, RestoreSession, Snapshot, TypedObjectReference, labels,
-};
+use crd_types::{Addon, BackupConfiguration, BackupStorage, Repository, RestoreSession, Snapshot, TypedObjectReference, labels};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
 use planner::admission::Admission;

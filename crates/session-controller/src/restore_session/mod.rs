@@ -193,3 +193,6 @@ impl Reconciler for RestoreSessions {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

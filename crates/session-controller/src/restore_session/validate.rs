@@ -1,6 +1,6 @@
 //! Whether what was found can be restored (specification §2.7 steps 1 and 3, architecture §7).
 
-use crd_types::{BackupStorage, BackupStoragePhase, RestoreSession, ResourceFoundStatus, Snapshot};
+use crd_types::{BackupStorage, BackupStoragePhase, ResourceFoundStatus, RestoreSession, Snapshot};
 use kube::ResourceExt as _;
 use planner::access::{Subject, admits, restore_password};
 use planner::decision::Reason;
@@ -86,8 +86,7 @@ fn examine(session: &RestoreSession, source: &Source) -> Result<Found, Reason> {
 
 fn chosen<'a>(session: &RestoreSession, source: &'a Source, choice: &Choice) -> Result<&'a Snapshot, SourceError> {
     if let Some(wanted) = &source.wanted {
-        let missing =
-            || SourceError::SnapshotMissing { namespace: source.namespace.clone(), snapshot: wanted.clone() };
+        let missing = || SourceError::SnapshotMissing { namespace: source.namespace.clone(), snapshot: wanted.clone() };
         let snapshot = source.named.as_ref().ok_or_else(missing)?;
         check_named(snapshot, &session.spec.data_source.clone().unwrap_or_default())?;
         return Ok(snapshot);
@@ -127,7 +126,8 @@ fn ready(storage: &BackupStorage) -> Result<(), Reason> {
         return Ok(());
     }
     let cause = status.conditions.iter().find(|condition| condition.status == crd_types::ConditionStatus::False);
-    let cause = cause.and_then(|condition| condition.message.clone()).unwrap_or_else(|| "it has not been initialised yet".to_owned());
+    let cause =
+        cause.and_then(|condition| condition.message.clone()).unwrap_or_else(|| "it has not been initialised yet".to_owned());
     let (namespace, name) = (storage.namespace().unwrap_or_default(), storage.name_any());
     Err(Reason::new(STEP, "StorageNotReady", format!("BackupStorage {namespace}/{name} is not Ready: {cause}")))
 }
