@@ -75,8 +75,8 @@ impl Tenant {
         cluster
             .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}))
             .await?;
-        let bucket = Bucket { name: format!("e2e-{scenario}") };
-        let _ = bucket.remove("");
+        // What an earlier, failed run left.
+        let _ = std::fs::remove_dir_all(state_dir().join("s3/data").join(format!("e2e-{scenario}")));
         let bucket = Bucket::create(&format!("e2e-{scenario}"))?;
         let tenant = Self { cluster, namespace, bucket };
         tenant.secret("s3-credentials", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key()?})).await?;
