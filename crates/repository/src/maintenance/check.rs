@@ -112,8 +112,10 @@ pub enum CheckError {
 /// What a check found.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
-    /// The faults; none means that all is well as far as it was looked at.
+    /// The faults, the first thousand of each kind of search; none means that all is well as far as it was looked at.
     pub errors: Vec<CheckError>,
+    /// Further faults that are not named.
+    pub errors_omitted: u64,
     /// Packs that no index names: left by a killed backup, harmless.
     pub unindexed_packs: Vec<PackId>,
     /// Snapshots that were walked.
@@ -148,6 +150,7 @@ impl Repository {
         let walked = walk(&self.blob_reader(Arc::clone(&index), control), &roots, control).await?;
         report.trees = walked.trees;
         report.errors.extend(walked.missing.iter().map(to_error));
+        report.errors_omitted = walked.missing_omitted;
 
         let usage = Usage::measure(&index, &walked.used);
         let mut listed: HashMap<PackId, u64> =

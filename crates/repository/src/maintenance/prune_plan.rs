@@ -147,6 +147,9 @@ impl Repository {
         if let Some(missing) = walked.missing.iter().find(|missing| !matches!(missing, Missing::Entry { .. })) {
             return refuse(describe(missing));
         }
+        if walked.missing_omitted > 0 {
+            return refuse(format!("the trees have {} faults", walked.missing.len() as u64 + walked.missing_omitted));
+        }
         control.emit(Event::PhaseStarted("planning"));
         let usage = Usage::measure(&index, &walked.used);
         let listed = self.objects().list(FileType::Pack, control).await?;

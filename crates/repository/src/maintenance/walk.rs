@@ -52,8 +52,24 @@ pub(super) enum Missing {
 #[derive(Debug)]
 pub(super) struct Walk {
     pub used: UsedBlobs,
+    /// The first of what was missed; a lost index would fill the memory with all.
     pub missing: Vec<Missing>,
+    /// How many more.
+    pub missing_omitted: u64,
     pub trees: u64,
+}
+
+/// Most faults that are named.
+const MOST_FAULTS: usize = 1000;
+
+impl Walk {
+    fn miss(&mut self, missing: Missing) {
+        if self.missing.len() < MOST_FAULTS {
+            self.missing.push(missing);
+        } else {
+            self.missing_omitted += 1;
+        }
+    }
 }
 
 struct WalkedTree {
@@ -71,7 +87,7 @@ struct WalkedTree {
 /// Of the store when trying again may help, and [`Error::Cancelled`].
 pub(super) async fn walk(reader: &BlobReader, roots: &[TreeId], control: &Control) -> Result<Walk> {
     let index = reader.index();
-    let mut walk = Walk { used: UsedBlobs::new(index), missing: Vec::new(), trees: 0 };
+    let mut walk = Walk { used: UsedBlobs::new(index), missing: Vec::new(), missing_omitted: 0, trees: 0 };
     // The last pushed is read first: depth first, in which order trees stand near each other in their packs.
     let mut waiting: Vec<TreeId> = Vec::new();
     for root in roots.iter().rev() {
@@ -91,7 +107,7 @@ pub(super) async fn walk(reader: &BlobReader, roots: &[TreeId], control: &Contro
             (_, Ok(tree)) => note(tree, index, &mut walk, &mut waiting),
             (_, Err(Error::Cancelled)) => return Err(Error::Cancelled),
             (_, Err(error)) if error.is_retryable() => return Err(error),
-            (id, Err(error)) => walk.missing.push(Missing::Tree { id, error }),
+            (id, Err(error)) => walk.miss(Missing::Tree { id, error }),
         }
     }
 }
@@ -105,20 +121,20 @@ fn enter(id: &TreeId, index: &Index, walk: &mut Walk, waiting: &mut Vec<TreeId>)
         }
         None => {
             let reason = "the index does not have it".to_owned();
-            walk.missing.push(Missing::Tree { id: *id, error: Error::BlobUnreadable { blob_type: BlobType::Tree, id: *id, reason } });
+            walk.miss(Missing::Tree { id: *id, error: Error::BlobUnreadable { blob_type: BlobType::Tree, id: *id, reason } });
         }
     }
 }
 
 fn note(tree: WalkedTree, index: &Index, walk: &mut Walk, waiting: &mut Vec<TreeId>) {
     walk.trees += 1;
-    walk.missing.extend(tree.problems);
+    tree.problems.into_iter().for_each(|problem| walk.miss(problem));
     for (blob, name) in &tree.content {
         match index.place(BlobType::Data, blob) {
             Some(place) => {
                 walk.used.mark(place);
             }
-            None => walk.missing.push(Missing::Data { id: *blob, tree: tree.id, name: tree.names[*name as usize].clone() }),
+            None => walk.miss(Missing::Data { id: *blob, tree: tree.id, name: tree.names[*name as usize].clone() }),
         }
     }
     for subtree in tree.subtrees.iter().rev() {

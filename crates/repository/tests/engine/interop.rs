@@ -201,7 +201,7 @@ async fn we_respect_restics_locks() {
     let Some(bench) = bench() else { return };
     repository(&bench.store).await;
     let mut waiting = std::process::Command::new(bench.restic.binary())
-        .args(["--no-cache", "--repo", bench.restic.repository().to_str().unwrap(), "backup", "--stdin"])
+        .args(["--no-cache", "--repo", bench.restic.repository(), "backup", "--stdin"])
         .env("RESTIC_PASSWORD", "correct horse battery staple")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())

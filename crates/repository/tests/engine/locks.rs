@@ -120,6 +120,27 @@ async fn a_lock_goes_only_on_proof() {
     guard.release().await.unwrap();
 }
 
+/// C1: shared locks of killed backups are in no other backup's way, but in that of the next prune.
+#[tokio::test]
+async fn locks_of_the_dead_are_cleared_on_the_way() {
+    let store = storage::memory();
+    let repository = repository(&store).await;
+    std::mem::forget(shared(&repository).await);
+    std::mem::forget(shared(&repository).await);
+    let own = shared(&repository).await;
+    let control = Control::default();
+    for verdict in [LockVerdict::Alive, LockVerdict::Unknown] {
+        let request = quick(LockMode::Shared, "b").judged_by(Arc::new(Verdict(verdict)));
+        assert_eq!(repository.remove_dead_locks(&request, Some(own.handle().current_id()), &control).await.unwrap(), 0);
+    }
+    let dead = LockVerdict::Dead { proof: "seen terminated".into() };
+    let request = quick(LockMode::Shared, "b").judged_by(Arc::new(Verdict(dead)));
+    assert_eq!(repository.remove_dead_locks(&request, Some(own.handle().current_id()), &control).await.unwrap(), 2);
+    own.handle().verify().await.unwrap();
+    own.release().await.unwrap();
+    assert_eq!(locks_in(&store).await, 0);
+}
+
 /// E5: a stale lock goes only when it is old by the store's clock and was seen unrefreshed twice.
 #[tokio::test]
 async fn a_stale_lock_needs_two_looks() {

@@ -8,4 +8,5 @@ mod damage;
 mod interop;
 mod locks;
 mod maintenance;
+mod remote;
 mod saving;
