@@ -176,7 +176,11 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Locked { .. } | Self::LockLost { .. } | Self::StoreLied { .. } | Self::VerificationFailed { .. } | Self::Internal { .. } => true,
+            Self::Locked { .. }
+            | Self::LockLost { .. }
+            | Self::StoreLied { .. }
+            | Self::VerificationFailed { .. }
+            | Self::Internal { .. } => true,
             Self::Store { source, .. } => ErrorKind::of(source).is_retryable(),
             Self::Cancelled
             | Self::WrongPassword { .. }
@@ -236,7 +240,9 @@ impl Error {
         match self {
             Self::Cancelled => "start it again when wanted",
             Self::WrongPassword { .. } => "check the encryption secret's password against the one the repository was made with",
-            Self::RepositoryMissing { .. } => "check bucket, prefix and path; a repository that once existed is never initialised again",
+            Self::RepositoryMissing { .. } => {
+                "check bucket, prefix and path; a repository that once existed is never initialised again"
+            }
             Self::RepositoryExists { .. } => "open the repository instead of initialising it, or choose another path",
             Self::RepositoryMismatch { .. } => "check bucket, prefix and path: another repository stands where this one stood",
             Self::UnsupportedVersion { .. } => "use a newer release of this program",

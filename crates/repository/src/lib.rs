@@ -33,7 +33,9 @@ pub use control::{Control, Counters, Event, Progress};
 pub use error::{Error, Result};
 pub use format::{BlobType, Id};
 pub use index::{BlobLocation, Index};
-pub use lock::{LockGuard, LockHandle, LockHolder, LockIdentity, LockJudge, LockMode, LockRequest, LockTimes, LockVerdict, NoJudge};
+pub use lock::{
+    LockGuard, LockHandle, LockHolder, LockIdentity, LockJudge, LockMode, LockRequest, LockTimes, LockVerdict, NoJudge,
+};
 pub use objects::CreateMode;
 pub use pack::{BlobReader, BlobSaver, BlobScratch, FetchedPack, PackedBlob, SaveTotals, SavedBlob, SaverOptions};
 pub use repository::{InitOptions, KeyInfo, OpenOptions, Repository};

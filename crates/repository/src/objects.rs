@@ -102,7 +102,11 @@ impl Objects {
             .run(async {
                 let result = self.store.get(&path(&key)?).await.map_err(|source| store_error("read", &key, source))?;
                 if result.meta.size > file.most_bytes() {
-                    return Err(Error::BeyondLimit { what: "size of an object", found: result.meta.size, limit: file.most_bytes() });
+                    return Err(Error::BeyondLimit {
+                        what: "size of an object",
+                        found: result.meta.size,
+                        limit: file.most_bytes(),
+                    });
                 }
                 self.body(&key, result, control).await
             })
@@ -139,7 +143,8 @@ impl Objects {
         control
             .run(async {
                 let options = GetOptions { range: Some((start..end).into()), ..GetOptions::default() };
-                let result = self.store.get_opts(&path(&key)?, options).await.map_err(|source| store_error("read", &key, source))?;
+                let result =
+                    self.store.get_opts(&path(&key)?, options).await.map_err(|source| store_error("read", &key, source))?;
                 if result.range != (start..end) {
                     return Err(Error::damaged(&key, format!("it ends before byte {end}")));
                 }
@@ -161,7 +166,9 @@ impl Objects {
         let options = PutOptions::from(PutMode::Create);
         match self.store.put_opts(&path(&key)?, PutPayload::from_bytes(bytes), options).await {
             Ok(_) => Ok(()),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Err(Error::RepositoryExists { key }),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Err(Error::RepositoryExists { key })
+            }
             Err(source) => Err(store_error("create", &key, source)),
         }
     }

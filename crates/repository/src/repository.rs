@@ -70,11 +70,17 @@ impl Repository {
     /// # Errors
     /// [`Error::RepositoryMissing`] without a config, [`Error::WrongPassword`] if no key opens, [`Error::RepositoryMismatch`] if it
     /// is not the expected one, [`Error::UnsupportedVersion`] if its format is newer.
-    pub async fn open(store: Arc<dyn ObjectStore>, password: &SecretString, options: &OpenOptions, control: &Control) -> Result<Self> {
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        password: &SecretString,
+        options: &OpenOptions,
+        control: &Control,
+    ) -> Result<Self> {
         let objects = Objects::new(store);
-        let sealed = objects.get(FileType::Config, &Id([0; 32]), control).await.map_err(|error| {
-            if error.is_not_found() { Error::RepositoryMissing { key: "config".into() } } else { error }
-        })?;
+        let sealed = objects
+            .get(FileType::Config, &Id([0; 32]), control)
+            .await
+            .map_err(|error| if error.is_not_found() { Error::RepositoryMissing { key: "config".into() } } else { error })?;
         let (key, key_id) = keys::find_key(&objects, password, control).await?;
         let cipher = Cipher::new(&key)?;
         let mut plain = Vec::new();
@@ -88,7 +94,8 @@ impl Repository {
         {
             return Err(Error::RepositoryMismatch { expected, found: config.id });
         }
-        let polynomial = config.chunker_polynomial.parse::<Polynomial>().map_err(|error| Error::damaged("config", error.to_string()))?;
+        let polynomial =
+            config.chunker_polynomial.parse::<Polynomial>().map_err(|error| Error::damaged("config", error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { objects, config, polynomial, key: KeyHolder(key), cipher, key_id }) })
     }
 
@@ -163,7 +170,8 @@ impl Repository {
         match plain.first() {
             Some(2) if self.version() >= 2 => {
                 let mut out = Vec::new();
-                compress::with_codec(|codec| codec.decompress_unknown(&plain[1..], limits::MAX_UNPACKED_PLAIN, &mut out))?.map_err(damaged)?;
+                compress::with_codec(|codec| codec.decompress_unknown(&plain[1..], limits::MAX_UNPACKED_PLAIN, &mut out))?
+                    .map_err(damaged)?;
                 Ok(out)
             }
             Some(b'{' | b'[') | None => Ok(plain),
@@ -173,7 +181,12 @@ impl Repository {
     }
 
     /// Loads and parses a JSON file.
-    pub(crate) async fn load_json<T: serde::de::DeserializeOwned + Send + 'static>(&self, file: FileType, id: &Id, control: &Control) -> Result<T> {
+    pub(crate) async fn load_json<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        file: FileType,
+        id: &Id,
+        control: &Control,
+    ) -> Result<T> {
         let plain = self.load_unpacked(file, id, control).await?;
         serde_json::from_slice(&plain).map_err(|error| Error::damaged(file.key(id), error.to_string()))
     }

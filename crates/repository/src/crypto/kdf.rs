@@ -120,7 +120,16 @@ mod tests {
 
     #[test]
     fn hostile_parameters_are_refused() {
-        for (n, r, p) in [(0, 8, 1), (1, 8, 1), (3, 8, 1), (1 << 40, 8, 1), (1 << 15, 0, 1), (1 << 15, 8, 0), (1 << 15, 8, u32::MAX), (1 << 22, 64, 1)] {
+        for (n, r, p) in [
+            (0, 8, 1),
+            (1, 8, 1),
+            (3, 8, 1),
+            (1 << 40, 8, 1),
+            (1 << 15, 0, 1),
+            (1 << 15, 8, 0),
+            (1 << 15, 8, u32::MAX),
+            (1 << 22, 64, 1),
+        ] {
             assert!(matches!(ScryptParameters::from_key_file(n, r, p), Err(Error::BeyondLimit { .. })), "{n} {r} {p}");
         }
         assert_eq!(ScryptParameters::from_key_file(32_768, 8, 9).unwrap(), ScryptParameters { log_n: 15, r: 8, p: 9 });
@@ -129,7 +138,8 @@ mod tests {
     /// RFC 7914's third vector shows that parameters reach the library in the right places.
     #[test]
     fn the_derivation_is_scrypt() {
-        let key = derive_key(&SecretString::from("pleaseletmein"), b"SodiumChloride", ScryptParameters { log_n: 14, r: 8, p: 1 }).unwrap();
+        let key = derive_key(&SecretString::from("pleaseletmein"), b"SodiumChloride", ScryptParameters { log_n: 14, r: 8, p: 1 })
+            .unwrap();
         assert_eq!(hex::encode(&key.encrypt[..8]), "7023bdcb3afd7348");
     }
 }

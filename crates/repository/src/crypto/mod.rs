@@ -6,5 +6,5 @@ mod lanes;
 
 pub(crate) use cipher::random_bytes;
 pub use cipher::{Cipher, MasterKey, Unauthentic};
-pub(crate) use lanes::RunningHash;
 pub use kdf::{ScryptCost, ScryptParameters, derive_key};
+pub(crate) use lanes::RunningHash;

@@ -55,6 +55,9 @@ mod tests {
         let lock: LockFile = serde_json::from_str(text).unwrap();
         assert!(lock.exclusive && lock.pid == 42 && lock.cluster_uid.is_empty());
         let written = serde_json::to_string(&lock).unwrap();
-        assert_eq!(written, r#"{"time":"2026-01-02T03:04:05.123456789+01:00","exclusive":true,"hostname":"h","username":"root","pid":42}"#);
+        assert_eq!(
+            written,
+            r#"{"time":"2026-01-02T03:04:05.123456789+01:00","exclusive":true,"hostname":"h","username":"root","pid":42}"#
+        );
     }
 }

@@ -136,7 +136,8 @@ impl Node {
         out.extend_from_slice(b",\"type\":");
         go_json::write_string(self.node_type.as_str(), out);
         number(out, b",\"mode\":", self.mode.into());
-        for (label, time) in [(&b",\"mtime\":\""[..], self.mtime), (b",\"atime\":\"", self.atime), (b",\"ctime\":\"", self.ctime)] {
+        for (label, time) in [(&b",\"mtime\":\""[..], self.mtime), (b",\"atime\":\"", self.atime), (b",\"ctime\":\"", self.ctime)]
+        {
             out.extend_from_slice(label);
             time.write(out);
             out.push(b'"');

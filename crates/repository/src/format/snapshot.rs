@@ -113,7 +113,8 @@ mod tests {
         let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
         assert!(snapshot.has_tag("a") && snapshot.paths.is_empty());
         assert_eq!(snapshot.summary.as_ref().unwrap().files_new, 3);
-        let bare: Snapshot = serde_json::from_str(&format!(r#"{{"time":"2015-01-01T00:00:00Z","tree":"{id}","paths":["/"]}}"#)).unwrap();
+        let bare: Snapshot =
+            serde_json::from_str(&format!(r#"{{"time":"2015-01-01T00:00:00Z","tree":"{id}","paths":["/"]}}"#)).unwrap();
         assert_eq!(bare.summary, None);
         assert_eq!(serde_json::from_str::<Snapshot>(&serde_json::to_string(&snapshot).unwrap()).unwrap(), snapshot);
     }

@@ -96,7 +96,9 @@ fn day_number(year: i64, month: i64, day: i64) -> i64 {
 fn parse_utc(text: &[u8]) -> Option<Time> {
     let body = text.strip_suffix(b"Z")?;
     let number = |from: usize, to: usize| -> Option<i64> {
-        body.get(from..to)?.iter().try_fold(0i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+        body.get(from..to)?
+            .iter()
+            .try_fold(0i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
     };
     if body.len() < 19 || body[4] != b'-' || body[7] != b'-' || body[10] != b'T' || body[13] != b':' || body[16] != b':' {
         return None;

@@ -78,7 +78,9 @@ impl TreeBuilder {
         match &mut self.last_name {
             Some(last) if *last >= node.name => {
                 let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-                return Err(Error::InvalidTree { reason: format!("{:?} does not come after {:?}", shown(&node.name), shown(last)) });
+                return Err(Error::InvalidTree {
+                    reason: format!("{:?} does not come after {:?}", shown(&node.name), shown(last)),
+                });
             }
             Some(last) => {
                 last.clone_from(&node.name);

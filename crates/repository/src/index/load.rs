@@ -38,7 +38,9 @@ impl Repository {
                     damaged.push(Damage { key, reason });
                 }
                 // A prune replaced it between the listing and now; without our lock that may happen, with it it may not.
-                Err(error) if error.is_not_found() => damaged.push(Damage { key: FileType::Index.key(&id), reason: error.to_string() }),
+                Err(error) if error.is_not_found() => {
+                    damaged.push(Damage { key: FileType::Index.key(&id), reason: error.to_string() })
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -92,7 +94,9 @@ mod tests {
     fn impossible_places_are_refused() {
         let id = crate::Id::of(b"x");
         let index = |offset: u64, length: u64| {
-            format!(r#"{{"packs":[{{"id":"{id}","blobs":[{{"id":"{id}","type":"data","offset":{offset},"length":{length}}}]}}]}}"#)
+            format!(
+                r#"{{"packs":[{{"id":"{id}","blobs":[{{"id":"{id}","type":"data","offset":{offset},"length":{length}}}]}}]}}"#
+            )
         };
         assert!(parse(index(0, 32).as_bytes()).is_ok());
         assert!(parse(index(0, 31).as_bytes()).is_err());

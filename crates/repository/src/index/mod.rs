@@ -34,7 +34,11 @@ impl BlobLocation {
     /// Bytes of the plain blob.
     #[must_use]
     pub fn plain_length(&self) -> u32 {
-        if self.uncompressed_length == 0 { self.length.saturating_sub(crate::format::SEAL_OVERHEAD as u32) } else { self.uncompressed_length }
+        if self.uncompressed_length == 0 {
+            self.length.saturating_sub(crate::format::SEAL_OVERHEAD as u32)
+        } else {
+            self.uncompressed_length
+        }
     }
 }
 
@@ -110,7 +114,10 @@ impl Index {
     pub fn other_copies(&self, blob_type: BlobType, id: &BlobId) -> Vec<BlobLocation> {
         let duplicates: Vec<_> =
             self.duplicates.lock().iter().filter(|copy| copy.blob_type == blob_type && copy.id == *id).copied().collect();
-        duplicates.iter().filter_map(|copy| self.location(copy.pack, copy.offset, copy.length, copy.uncompressed_length)).collect()
+        duplicates
+            .iter()
+            .filter_map(|copy| self.location(copy.pack, copy.offset, copy.length, copy.uncompressed_length))
+            .collect()
     }
 
     /// Number of blobs.
@@ -150,8 +157,13 @@ impl Index {
     pub(crate) fn publish(&self, pack: &crate::format::IndexPack) {
         let number = self.pack_number(&pack.id);
         for blob in &pack.blobs {
-            let entry =
-                Entry { id: blob.id, pack: number, offset: blob.offset, length: blob.length, uncompressed_length: blob.uncompressed_length };
+            let entry = Entry {
+                id: blob.id,
+                pack: number,
+                offset: blob.offset,
+                length: blob.length,
+                uncompressed_length: blob.uncompressed_length,
+            };
             let mut shard = self.shard(blob.blob_type, &blob.id).write();
             match shard.find(&blob.id) {
                 None => shard.insert(entry),

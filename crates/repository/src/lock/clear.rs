@@ -72,9 +72,16 @@ impl Repository {
         Ok(removed)
     }
 
-    async fn proof_of_death(&self, holder: &LockHolder, looks: &Looks, request: &LockRequest, control: &Control) -> Result<Option<String>> {
+    async fn proof_of_death(
+        &self,
+        holder: &LockHolder,
+        looks: &Looks,
+        request: &LockRequest,
+        control: &Control,
+    ) -> Result<Option<String>> {
         if !holder.time.is_empty() {
-            let judging = async { Ok(tokio::time::timeout(JUDGE_TIME, request.judge.judge(holder)).await.unwrap_or(LockVerdict::Unknown)) };
+            let judging =
+                async { Ok(tokio::time::timeout(JUDGE_TIME, request.judge.judge(holder)).await.unwrap_or(LockVerdict::Unknown)) };
             match control.run(judging).await? {
                 LockVerdict::Dead { proof } => return Ok(Some(proof)),
                 LockVerdict::Alive => return Ok(None),
@@ -89,7 +96,11 @@ impl Repository {
         if age < request.times.stale {
             return Ok(None);
         }
-        Ok(Some(format!("by the store's clock it is {} s old, and nobody refreshed it in the {} s since we first saw it", age.as_secs(), seen.as_secs())))
+        Ok(Some(format!(
+            "by the store's clock it is {} s old, and nobody refreshed it in the {} s since we first saw it",
+            age.as_secs(),
+            seen.as_secs()
+        )))
     }
 
     /// What time it is by the store's clock: that of an object written just now. Its name is no id, so nobody takes it for a lock.

@@ -159,7 +159,9 @@ impl Repository {
         for (pack, usage) in index.pack_ids().into_iter().zip(&usage.packs) {
             match listed.remove(&pack) {
                 None => report.errors.push(CheckError::PackMissing { pack, used_blobs: usage.used_blobs }),
-                Some(found) if found != usage.size() => report.errors.push(CheckError::PackSize { pack, expected: usage.size(), found }),
+                Some(found) if found != usage.size() => {
+                    report.errors.push(CheckError::PackSize { pack, expected: usage.size(), found })
+                }
                 Some(_) if options.read.includes(&pack) => to_read.push(pack),
                 Some(_) => {}
             }

@@ -21,7 +21,13 @@ use crate::{PackId, Repository};
 const READ_AHEAD: usize = 1;
 
 impl Repository {
-    pub(super) async fn check_packs(&self, index: &Arc<Index>, packs: &[PackId], report: &mut CheckReport, control: &Control) -> Result<()> {
+    pub(super) async fn check_packs(
+        &self,
+        index: &Arc<Index>,
+        packs: &[PackId],
+        report: &mut CheckReport,
+        control: &Control,
+    ) -> Result<()> {
         let expected = Arc::new(entries_by_pack(index, packs));
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         // Each examination holds a pack and a blob in three forms: no more of them than cores, or memory grows for nothing.
@@ -42,7 +48,9 @@ impl Repository {
                 Err(error @ (Error::Damaged { .. } | Error::BeyondLimit { .. })) => {
                     report.errors.push(CheckError::PackDamaged { pack, reason: error.to_string() });
                 }
-                Err(error) if error.is_not_found() => report.errors.push(CheckError::PackDamaged { pack, reason: "it is gone".into() }),
+                Err(error) if error.is_not_found() => {
+                    report.errors.push(CheckError::PackDamaged { pack, reason: "it is gone".into() })
+                }
                 Err(error) => return Err(error),
             }
             Counters::add(&control.counters().packs_examined, 1);
@@ -50,7 +58,13 @@ impl Repository {
         Ok(())
     }
 
-    async fn check_pack(&self, pack: PackId, expected: Arc<Entries>, examiners: &Semaphore, control: &Control) -> Result<(u64, Vec<String>)> {
+    async fn check_pack(
+        &self,
+        pack: PackId,
+        expected: Arc<Entries>,
+        examiners: &Semaphore,
+        control: &Control,
+    ) -> Result<(u64, Vec<String>)> {
         let bytes = self.objects().get(FileType::Pack, &pack, control).await?;
         let repository = self.clone();
         let size = bytes.len() as u64;
@@ -77,7 +91,9 @@ impl Repository {
                 faults.push(format!("it ends before {} blob {}", blob.blob_type, blob.id));
                 continue;
             };
-            if let Err(reason) = open_blob(self.cipher(), sealed, (blob.blob_type, blob.id, blob.uncompressed_length), &mut scratch)? {
+            if let Err(reason) =
+                open_blob(self.cipher(), sealed, (blob.blob_type, blob.id, blob.uncompressed_length), &mut scratch)?
+            {
                 faults.push(format!("{} blob {}: {reason}", blob.blob_type, blob.id));
             }
         }

@@ -28,7 +28,13 @@ fn first_look(view: &PackView) -> PackDecision {
         Some(usage) if usage.unused_blobs == 0 => (Fate::Keep, Reason::AllUsed),
         Some(_) => (Fate::Keep, Reason::WithinAllowance),
     };
-    PackDecision { pack: view.listed.id, size: view.listed.size, used_bytes: view.usage.map_or(0, |usage| usage.used_bytes), fate, reason }
+    PackDecision {
+        pack: view.listed.id,
+        size: view.listed.size,
+        used_bytes: view.usage.map_or(0, |usage| usage.used_bytes),
+        fate,
+        reason,
+    }
 }
 
 /// Every backup leaves a last pack of each type that is not full; many of them make listings and indexes long.
@@ -54,11 +60,17 @@ fn join_small(packs: &[PackView], options: &PruneOptions, decisions: &mut [PackD
 /// Rewrites packs, those with the greatest unused part first, until what stays unused is within the allowance.
 fn spend_allowance(packs: &[PackView], options: &PruneOptions, decisions: &mut [PackDecision]) {
     let used: u64 = decisions.iter().map(|decision| decision.used_bytes).sum();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an allowance, not an account")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an allowance, not an account"
+    )]
     let allowance = (used as f64 * options.max_unused.max(0.0)) as u64;
     let unused = |at: usize| packs[at].usage.map_or(0, |usage| usage.unused_bytes);
-    let mut candidates: Vec<usize> =
-        (0..packs.len()).filter(|at| decisions[*at].fate == Fate::Keep && decisions[*at].reason == Reason::WithinAllowance).collect();
+    let mut candidates: Vec<usize> = (0..packs.len())
+        .filter(|at| decisions[*at].fate == Fate::Keep && decisions[*at].reason == Reason::WithinAllowance)
+        .collect();
     // a.unused / a.used > b.unused / b.used, without division.
     candidates.sort_by(|a, b| {
         let cross = |x: usize, y: usize| u128::from(unused(x)) * u128::from(decisions[y].used_bytes);
@@ -105,17 +117,21 @@ mod tests {
     #[test]
     fn each_reason_has_its_case() {
         let not_indexed = PackView { usage: None, ..view(1, 0, 0, false) };
-        let packs = [not_indexed, view(2, 0, 500, false), view(3, 1000, 0, false), view(4, 500, 500, false), view(5, 10_000, 10, false)];
+        let packs =
+            [not_indexed, view(2, 0, 500, false), view(3, 1000, 0, false), view(4, 500, 500, false), view(5, 10_000, 10, false)];
         let decisions = decide(&packs, &options());
         let found: Vec<_> = decisions.iter().map(|decision| (decision.fate, decision.reason)).collect();
-        assert_eq!(found, [
-            (Fate::Drop, Reason::NotIndexed),
-            (Fate::Drop, Reason::NothingUsed),
-            (Fate::Keep, Reason::AllUsed),
-            // 510 unused of 11,500 used: below 5 %, nothing is rewritten.
-            (Fate::Keep, Reason::WithinAllowance),
-            (Fate::Keep, Reason::WithinAllowance),
-        ]);
+        assert_eq!(
+            found,
+            [
+                (Fate::Drop, Reason::NotIndexed),
+                (Fate::Drop, Reason::NothingUsed),
+                (Fate::Keep, Reason::AllUsed),
+                // 510 unused of 11,500 used: below 5 %, nothing is rewritten.
+                (Fate::Keep, Reason::WithinAllowance),
+                (Fate::Keep, Reason::WithinAllowance),
+            ]
+        );
         let strict = decide(&packs, &PruneOptions { max_unused: 0.01, ..options() });
         assert_eq!((strict[3].fate, strict[3].reason), (Fate::Repack, Reason::PartlyUnused));
         assert_eq!(strict[4].fate, Fate::Keep);

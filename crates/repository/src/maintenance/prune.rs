@@ -72,7 +72,13 @@ impl Repository {
     }
 
     /// Moves the used blobs of packs that will go into new packs, each verified on its way, and indexes these.
-    async fn rewrite(&self, lock: &LockHandle, plan: &PrunePlan, report: &mut PruneReport, control: &Control) -> Result<BTreeSet<IndexId>> {
+    async fn rewrite(
+        &self,
+        lock: &LockHandle,
+        plan: &PrunePlan,
+        report: &mut PruneReport,
+        control: &Control,
+    ) -> Result<BTreeSet<IndexId>> {
         let moves = blobs_to_move(plan);
         if moves.is_empty() {
             return Ok(BTreeSet::new());
@@ -91,7 +97,9 @@ impl Repository {
         while let Some(fetched) = fetches.next().await {
             let (pack, blobs) = fetched?;
             let (saver, reader) = (saver.clone(), reader.clone());
-            let moved = tokio::task::spawn_blocking(move || move_blobs(&pack, &blobs, &saver, &reader)).await.map_err(Error::internal)??;
+            let moved = tokio::task::spawn_blocking(move || move_blobs(&pack, &blobs, &saver, &reader))
+                .await
+                .map_err(Error::internal)??;
             report.bytes_rewritten += moved;
             Counters::add(&control.counters().packs_examined, 1);
         }
@@ -102,8 +110,13 @@ impl Repository {
 
     /// Replaces the index files that name a pack that will go. Returns the old files and the new ones.
     async fn rewrite_index(&self, lock: &LockHandle, plan: &PrunePlan) -> Result<(Vec<IndexId>, BTreeSet<IndexId>)> {
-        let gone: HashSet<PackId> =
-            plan.packs.iter().filter(|pack| pack.fate != Fate::Keep).map(|pack| pack.pack).chain(plan.forgotten.iter().copied()).collect();
+        let gone: HashSet<PackId> = plan
+            .packs
+            .iter()
+            .filter(|pack| pack.fate != Fate::Keep)
+            .map(|pack| pack.pack)
+            .chain(plan.forgotten.iter().copied())
+            .collect();
         let (mut old, mut kept) = (Vec::new(), HashSet::new());
         for (file, packs) in plan.index.files() {
             if packs.is_empty() || packs.iter().any(|pack| gone.contains(pack)) {

@@ -115,8 +115,13 @@ fn choose_homes(index: &Index, used: &UsedBlobs, packs: &[PackUsage]) -> HashMap
 /// Every copy of every blob: its blob's place, its pack's number, and its entry.
 pub(super) fn for_each_copy(index: &Index, mut visit: impl FnMut(Place, u32, IndexBlob)) {
     index.for_each(|blob_type, place, entry| {
-        let blob =
-            IndexBlob { id: entry.id, blob_type, offset: entry.offset, length: entry.length, uncompressed_length: entry.uncompressed_length };
+        let blob = IndexBlob {
+            id: entry.id,
+            blob_type,
+            offset: entry.offset,
+            length: entry.length,
+            uncompressed_length: entry.uncompressed_length,
+        };
         visit(place, entry.pack, blob);
     });
     for copy in index.duplicates() {

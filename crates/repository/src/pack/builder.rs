@@ -33,7 +33,12 @@ pub(crate) struct PackBuilder {
 
 impl PackBuilder {
     pub fn new(pool: &Arc<BufferPool>, pack_size: usize) -> Self {
-        Self { buffer: pool.take(pack_size + ROOM), entries: Vec::new(), header: SEAL_OVERHEAD + PACK_TRAILER, digest: RunningHash::new() }
+        Self {
+            buffer: pool.take(pack_size + ROOM),
+            entries: Vec::new(),
+            header: SEAL_OVERHEAD + PACK_TRAILER,
+            digest: RunningHash::new(),
+        }
     }
 
     /// Bytes of the pack if it were finished now.
@@ -49,7 +54,14 @@ impl PackBuilder {
     ///
     /// Verifying means: open what was just sealed, decompress it, and compare the sum. Whatever flips a bit between here and the
     /// source - memory, zstd, the cipher - must not reach the store (engine §4.2).
-    pub fn append(&mut self, blob: (BlobType, BlobId, &[u8]), compress: bool, codec: &mut Codec, cipher: &Cipher, scratch: &mut BlobScratch) -> Result<u32> {
+    pub fn append(
+        &mut self,
+        blob: (BlobType, BlobId, &[u8]),
+        compress: bool,
+        codec: &mut Codec,
+        cipher: &Cipher,
+        scratch: &mut BlobScratch,
+    ) -> Result<u32> {
         let (blob_type, id, plain) = blob;
         let spare = self.buffer.spare(zstd_safe::compress_bound(plain.len()).max(plain.len()) + SEAL_OVERHEAD);
         let body = &mut spare[SEAL_OVERHEAD / 2..];
@@ -98,7 +110,9 @@ impl PackBuilder {
     pub fn append_pack(&mut self, other: &Self) -> Result<()> {
         let mut rest = other.buffer.as_ref();
         for entry in &other.entries {
-            let (sealed, tail) = rest.split_at_checked(entry.length as usize).ok_or_else(|| Error::internal("a pack's entries are beyond its end"))?;
+            let (sealed, tail) = rest
+                .split_at_checked(entry.length as usize)
+                .ok_or_else(|| Error::internal("a pack's entries are beyond its end"))?;
             self.append_sealed(*entry, sealed)?;
             rest = tail;
         }

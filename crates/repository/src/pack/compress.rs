@@ -94,7 +94,8 @@ impl Codec {
     /// A sentence on what is wrong with the frame.
     pub fn decompress_exact(&mut self, compressed: &[u8], plain_length: usize, out: &mut Vec<u8>) -> Result<(), String> {
         out.resize(plain_length, 0);
-        let length = self.decompressor.decompress_to_buffer(compressed, out.as_mut_slice()).map_err(|error| format!("zstd: {error}"))?;
+        let length =
+            self.decompressor.decompress_to_buffer(compressed, out.as_mut_slice()).map_err(|error| format!("zstd: {error}"))?;
         if length != plain_length {
             return Err(format!("it decompresses to {length} bytes instead of {plain_length}"));
         }

@@ -66,7 +66,8 @@ impl FetchedPack {
             reason: format!("{}: {reason}", FileType::Pack.key(&self.pack)),
         };
         let sealed = self.sealed(blob).ok_or_else(|| unreadable("it was not fetched".into()))?;
-        open_blob(self.repository.cipher(), sealed, (blob.blob_type, blob.id, blob.location.uncompressed_length), scratch)?.map_err(unreadable)
+        open_blob(self.repository.cipher(), sealed, (blob.blob_type, blob.id, blob.location.uncompressed_length), scratch)?
+            .map_err(unreadable)
     }
 
     /// The blob as it stands in the pack.

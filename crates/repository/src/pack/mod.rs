@@ -18,9 +18,9 @@ pub(crate) use open::open_blob;
 pub use reader::BlobReader;
 pub use saver::{BlobSaver, SaveTotals, SavedBlob, SaverOptions};
 
+use crate::BlobId;
 use crate::format::BlobType;
 use crate::index::BlobLocation;
-use crate::BlobId;
 
 /// A blob and the place of one copy of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

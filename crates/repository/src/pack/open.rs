@@ -18,7 +18,12 @@ pub struct BlobScratch {
 ///
 /// # Errors
 /// The inner one is a sentence on what is wrong with the blob.
-pub(crate) fn open_blob<'a>(cipher: &Cipher, sealed: &[u8], blob: (BlobType, BlobId, u32), scratch: &'a mut BlobScratch) -> Result<Result<&'a [u8], String>> {
+pub(crate) fn open_blob<'a>(
+    cipher: &Cipher,
+    sealed: &[u8],
+    blob: (BlobType, BlobId, u32),
+    scratch: &'a mut BlobScratch,
+) -> Result<Result<&'a [u8], String>> {
     let (blob_type, id, uncompressed_length) = blob;
     with_codec(|codec| {
         let plain = open_unchecked(cipher, codec, sealed, (blob_type, uncompressed_length), scratch)?;

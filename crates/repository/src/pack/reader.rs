@@ -29,7 +29,13 @@ impl Repository {
     /// A reader over a loaded index. Call it within a runtime.
     #[must_use]
     pub fn blob_reader(&self, index: Arc<Index>, control: &Control) -> BlobReader {
-        BlobReader { repository: self.clone(), index, control: control.clone(), trees: Arc::default(), runtime: Handle::current() }
+        BlobReader {
+            repository: self.clone(),
+            index,
+            control: control.clone(),
+            trees: Arc::default(),
+            runtime: Handle::current(),
+        }
     }
 }
 
@@ -71,7 +77,9 @@ impl BlobReader {
         };
         let key = || FileType::Pack.key(&location.pack);
         let sealed = match whole {
-            Some(pack) if pack.len() as u64 >= end => pack.slice(location.offset as usize..location.offset as usize + location.length as usize),
+            Some(pack) if pack.len() as u64 >= end => {
+                pack.slice(location.offset as usize..location.offset as usize + location.length as usize)
+            }
             Some(_) => return Err(Error::damaged(key(), "it ends before the blob")),
             None => self.repository.objects().get_range(&location.pack, start, end, &self.control).await?,
         };

@@ -273,9 +273,14 @@ impl Shared {
             BlobType::Data => (&self.data_blobs, &counters.blobs_new_data),
             BlobType::Tree => (&self.tree_blobs, &counters.blobs_new_tree),
         };
-        for (counter, amount) in
-            [(own, 1), (shown, 1), (&self.bytes_added, plain), (&counters.bytes_added, plain), (&self.bytes_stored, stored), (&counters.bytes_stored, stored)]
-        {
+        for (counter, amount) in [
+            (own, 1),
+            (shown, 1),
+            (&self.bytes_added, plain),
+            (&counters.bytes_added, plain),
+            (&self.bytes_stored, stored),
+            (&counters.bytes_stored, stored),
+        ] {
             Counters::add(counter, amount);
         }
     }
@@ -327,7 +332,10 @@ impl Shared {
             return Err(self.failure());
         }
         let shared = Arc::clone(self);
-        tokio::task::spawn_blocking(move || shared.close_packs()).await.map_err(Error::internal)?.map_err(|error| self.fail(error))?;
+        tokio::task::spawn_blocking(move || shared.close_packs())
+            .await
+            .map_err(Error::internal)?
+            .map_err(|error| self.fail(error))?;
         self.uploads.wait_until_idle().await;
         if self.failed.load(Relaxed) {
             return Err(self.failure());

@@ -36,7 +36,11 @@ impl TreeCache {
             .get_or_try_init(|| async {
                 let bytes = repository.objects().get(FileType::Pack, id, control).await?;
                 if bytes.len() > TREE_CACHE / 2 {
-                    return Err(Error::BeyondLimit { what: "size of a cached pack", found: bytes.len() as u64, limit: TREE_CACHE as u64 / 2 });
+                    return Err(Error::BeyondLimit {
+                        what: "size of a cached pack",
+                        found: bytes.len() as u64,
+                        limit: TREE_CACHE as u64 / 2,
+                    });
                 }
                 Ok(bytes)
             })

@@ -54,7 +54,9 @@ impl Uploads {
         let mut in_flight = self.in_flight.lock();
         while in_flight.packs > 0 && (in_flight.packs >= self.most_packs || in_flight.bytes + bytes > self.most_bytes) {
             self.room.wait_for(&mut in_flight, LOOK);
-            if control.cancelled().is_cancelled() && Instant::now() > *give_up.get_or_insert_with(|| Instant::now() + CANCELLED_FLUSH) {
+            if control.cancelled().is_cancelled()
+                && Instant::now() > *give_up.get_or_insert_with(|| Instant::now() + CANCELLED_FLUSH)
+            {
                 return Err(Error::Cancelled);
             }
         }

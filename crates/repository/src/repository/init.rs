@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use secrecy::SecretString;
 
-use super::{Inner, InitOptions, KeyHolder, Repository, keys};
+use super::{InitOptions, Inner, KeyHolder, Repository, keys};
 use crate::chunker::Polynomial;
 use crate::control::Control;
 use crate::crypto::{Cipher, MasterKey};
@@ -24,7 +24,12 @@ impl Repository {
     /// # Errors
     /// [`Error::RepositoryExists`] if there is a config, a snapshot, an index or a key of another password: whatever is left of a
     /// damaged repository is not built over.
-    pub async fn init(store: Arc<dyn ObjectStore>, password: &SecretString, options: &InitOptions, control: &Control) -> Result<Self> {
+    pub async fn init(
+        store: Arc<dyn ObjectStore>,
+        password: &SecretString,
+        options: &InitOptions,
+        control: &Control,
+    ) -> Result<Self> {
         let objects = Objects::new(store);
         if objects.head(FileType::Config, &NO_ID).await?.is_some() {
             return Err(exists(FileType::Config, &NO_ID));
@@ -49,7 +54,12 @@ fn exists(file: FileType, id: &Id) -> Error {
 }
 
 /// The key comes before the config, as restic does it: a config without a key would be a repository that nobody can open.
-async fn key_for(objects: &Objects, password: &SecretString, options: &InitOptions, control: &Control) -> Result<(MasterKey, Id)> {
+async fn key_for(
+    objects: &Objects,
+    password: &SecretString,
+    options: &InitOptions,
+    control: &Control,
+) -> Result<(MasterKey, Id)> {
     let Some(left_over) = objects.list(FileType::Key, control).await?.first().copied() else {
         let key = MasterKey::random()?;
         let id = keys::write_key(objects, &key, password, options).await?;
@@ -57,12 +67,21 @@ async fn key_for(objects: &Objects, password: &SecretString, options: &InitOptio
     };
     match keys::find_key(objects, password, control).await {
         Ok(found) => Ok(found),
-        Err(Error::WrongPassword { .. } | Error::Damaged { .. } | Error::BeyondLimit { .. }) => Err(exists(FileType::Key, &left_over.id)),
+        Err(Error::WrongPassword { .. } | Error::Damaged { .. } | Error::BeyondLimit { .. }) => {
+            Err(exists(FileType::Key, &left_over.id))
+        }
         Err(error) => Err(error),
     }
 }
 
-async fn create_config(objects: &Objects, config: &Config, cipher: &Cipher, mode: CreateMode, own_key: &Id, control: &Control) -> Result<()> {
+async fn create_config(
+    objects: &Objects,
+    config: &Config,
+    cipher: &Cipher,
+    mode: CreateMode,
+    own_key: &Id,
+    control: &Control,
+) -> Result<()> {
     if mode == CreateMode::ListBased {
         // Where the store ignores conditions, two may initialise at once. Each has written its key before; the one with the
         // lowest key id goes on, so that at most one writes the config.

@@ -10,7 +10,9 @@ use object_store::ObjectStore;
 use repository::maintenance::{CheckOptions, PruneOptions, ReadData};
 use repository::{Control, LockGuard, LockHolder, LockJudge, LockMode, LockRequest, LockVerdict, Repository, Result, SnapshotId};
 
-use crate::support::{CrashAt, CrashStore, Files, backup, copy_of, exclusive, identity, noise, open, read_everything, repository, shared, text};
+use crate::support::{
+    CrashAt, CrashStore, Files, backup, copy_of, exclusive, identity, noise, open, read_everything, repository, shared, text,
+};
 
 struct AllDead;
 
@@ -124,8 +126,12 @@ async fn forget_and_prune_survive_a_kill_at_every_change() {
     let forgotten: Vec<SnapshotId> = ids.iter().copied().step_by(2).collect();
     let golden = Arc::new(CrashStore::new(copy_of(&store).await, CrashAt::Never));
     let report = forget_and_prune(golden.clone(), &forgotten).await.unwrap();
-    assert!(report.packs_rewritten > 0 && report.packs_removed > report.packs_rewritten && report.index_files_removed > 0, "{report:?}");
-    let gone: BTreeMap<String, Files> = [0, 2, 4, 6].iter().filter_map(|number| contents.remove_entry(&format!("s{number}"))).collect();
+    assert!(
+        report.packs_rewritten > 0 && report.packs_removed > report.packs_rewritten && report.index_files_removed > 0,
+        "{report:?}"
+    );
+    let gone: BTreeMap<String, Files> =
+        [0, 2, 4, 6].iter().filter_map(|number| contents.remove_entry(&format!("s{number}"))).collect();
     let changes = golden.changes();
     assert!(changes > 15);
     for crash in (0..changes).flat_map(|at| [CrashAt::Before(at), CrashAt::After(at)]) {

@@ -8,7 +8,9 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use repository::maintenance::{CheckError, CheckOptions, PruneOptions, ReadData};
 use repository::{BlobType, Control, Error, Id, OpenOptions, Repository};
 
-use crate::support::{Files, backup, copy_of, exclusive, noise, open, password, read_everything, read_snapshot, repository, shared, text};
+use crate::support::{
+    Files, backup, copy_of, exclusive, noise, open, password, read_everything, read_snapshot, repository, shared, text,
+};
 
 async fn two_snapshots() -> (Arc<dyn ObjectStore>, Files, Files) {
     let store = storage::memory();

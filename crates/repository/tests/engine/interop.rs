@@ -119,7 +119,9 @@ async fn we_read_check_and_prune_restics_of_both_versions() {
         let control = Control::default();
         let list = repository.snapshots(&control).await.unwrap();
         let prefix = source.strip_prefix("/").unwrap().to_str().unwrap().to_owned();
-        let below = |files: Files| -> Files { files.into_iter().map(|(path, content)| (path[prefix.len() + 1..].to_owned(), content)).collect() };
+        let below = |files: Files| -> Files {
+            files.into_iter().map(|(path, content)| (path[prefix.len() + 1..].to_owned(), content)).collect()
+        };
         assert_eq!(below(read_everything(&repository).await.unwrap()["first"].clone()), sample());
 
         // A snapshot of ours beside theirs, one of theirs forgotten, and a prune by us.
@@ -147,7 +149,20 @@ async fn a_tree_of_restics_written_by_us_has_the_same_id() {
     let Some(bench) = bench() else { return };
     let source = bench.directory.path().join("source");
     let mut files = sample();
-    for name in ["a'b`c", "tab\there", "\u{1f600} smile", "caf\u{e9}", "\u{a0}nbsp", "\u{2028}line", "\u{feff}bom", "\u{200d}zwj", "\u{202e}rtl", "\u{e000}private", "\u{7f}del", "%20"] {
+    for name in [
+        "a'b`c",
+        "tab\there",
+        "\u{1f600} smile",
+        "caf\u{e9}",
+        "\u{a0}nbsp",
+        "\u{2028}line",
+        "\u{feff}bom",
+        "\u{200d}zwj",
+        "\u{202e}rtl",
+        "\u{e000}private",
+        "\u{7f}del",
+        "%20",
+    ] {
         files.insert(format!("names/{name}"), b"x".to_vec());
     }
     write(&files, &source);
@@ -236,6 +251,8 @@ async fn keys_of_one_open_in_the_other() {
     let file = bench.directory.path().join("third");
     fs::write(&file, "third").unwrap();
     bench.restic.ok(&["key", "add", "--new-password-file", file.to_str().unwrap()]);
-    let opened = Repository::open(Arc::clone(&bench.store), &SecretString::from("third"), &OpenOptions::default(), &Control::default()).await;
+    let opened =
+        Repository::open(Arc::clone(&bench.store), &SecretString::from("third"), &OpenOptions::default(), &Control::default())
+            .await;
     assert_eq!(opened.unwrap().id(), repository.id());
 }

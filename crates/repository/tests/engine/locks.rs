@@ -48,7 +48,10 @@ async fn shared_locks_go_together_and_an_exclusive_one_alone() {
     let alone = exclusive(&repository).await;
     let refused = repository.lock(quick(LockMode::Shared, "y"), &Control::default()).await;
     let Err(Error::Locked { holder, .. }) = refused else { panic!("two hold it") };
-    assert_eq!((holder.hostname.as_str(), holder.pod_uid.as_str(), holder.cluster_uid.as_str()), ("test.test-uid", "test-uid", "cluster"));
+    assert_eq!(
+        (holder.hostname.as_str(), holder.pod_uid.as_str(), holder.cluster_uid.as_str()),
+        ("test.test-uid", "test-uid", "cluster")
+    );
     alone.release().await.unwrap();
     assert_eq!(locks_in(&store).await, 0);
 }
@@ -150,7 +153,10 @@ async fn a_stale_lock_needs_two_looks() {
     let mut request = quick(LockMode::Shared, "b").waiting(Duration::from_millis(300));
     request.times.stale = Duration::from_millis(10);
     request.times.between_looks = Duration::from_secs(3600);
-    assert!(matches!(repository.lock(request.clone(), &Control::default()).await, Err(Error::Locked { .. })), "one look is not enough");
+    assert!(
+        matches!(repository.lock(request.clone(), &Control::default()).await, Err(Error::Locked { .. })),
+        "one look is not enough"
+    );
     request.times.stale = Duration::from_secs(3600);
     request.times.between_looks = Duration::from_millis(10);
     assert!(matches!(repository.lock(request.clone(), &Control::default()).await, Err(Error::Locked { .. })), "it is young");

@@ -7,7 +7,9 @@ use repository::maintenance::{CheckOptions, PruneOptions, ReadData};
 use repository::{Control, Error, InitOptions, LockMode, LockRequest, Repository};
 use storage::testsuite::{Versitygw, keys};
 
-use crate::support::{Files, Restic, backup, exclusive, identity, noise, open, password, read_everything, repository, shared, text};
+use crate::support::{
+    Files, Restic, backup, exclusive, identity, noise, open, password, read_everything, repository, shared, text,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_in_a_bucket_lives_its_whole_life() {
@@ -16,7 +18,8 @@ async fn a_repository_in_a_bucket_lives_its_whole_life() {
     gateway.make_bucket("backups");
     let config = gateway.server.config("backups");
     let (id, secret) = keys(&config).unwrap();
-    let environment = [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret)].map(|(name, value)| (name.to_owned(), value));
+    let environment =
+        [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret)].map(|(name, value)| (name.to_owned(), value));
     let address = format!("s3:{}/backups/tenant/repository", gateway.server.endpoint());
     let Some(restic) = Restic::on(address, environment.to_vec()) else { return };
     let store = storage::open(&config.with_prefix("tenant/repository").unwrap()).unwrap();

@@ -10,7 +10,9 @@ use repository::{BlobType, Control, CreateMode, Error, Id, InitOptions, OpenOpti
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Files, IgnoringStore, LyingStore, backup, noise, open, password, read_everything, repository, shared, text};
+use crate::support::{
+    Files, IgnoringStore, LyingStore, backup, noise, open, password, read_everything, repository, shared, text,
+};
 
 /// One blob from many threads is stored once; what is not compressible is stored as it is; all of it reads back.
 #[tokio::test(flavor = "multi_thread")]
@@ -19,8 +21,11 @@ async fn many_threads_store_each_blob_once() {
     let repository = repository(&store).await;
     let lock = shared(&repository).await;
     let control = Control::default();
-    let saver = repository.blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control).unwrap();
-    let blobs: Arc<Vec<Vec<u8>>> = Arc::new((0..60).map(|n| if n % 2 == 0 { noise(n, 900_000) } else { text(n, 700_000) }).collect());
+    let saver = repository
+        .blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control)
+        .unwrap();
+    let blobs: Arc<Vec<Vec<u8>>> =
+        Arc::new((0..60).map(|n| if n % 2 == 0 { noise(n, 900_000) } else { text(n, 700_000) }).collect());
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let (saver, blobs) = (saver.clone(), Arc::clone(&blobs));
@@ -52,7 +57,9 @@ async fn a_blob_that_does_not_verify_is_not_stored() {
     let repository = repository(&store).await;
     let lock = shared(&repository).await;
     let control = Control::default();
-    let saver = repository.blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control).unwrap();
+    let saver = repository
+        .blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control)
+        .unwrap();
     for content in [noise(1, 100_000), text(1, 100_000)] {
         // As if a bit had flipped between summing and sealing.
         let id = Id::of(b"what was summed");
@@ -87,7 +94,8 @@ async fn a_password_that_is_wrong_is_told_from_a_repository_that_is_missing() {
     let opened = Repository::open(Arc::clone(&store), &password(), &OpenOptions::default(), &Control::default()).await;
     assert!(matches!(opened, Err(Error::RepositoryMissing { .. })));
     let made = repository(&store).await;
-    let opened = Repository::open(Arc::clone(&store), &SecretString::from("wrong"), &OpenOptions::default(), &Control::default()).await;
+    let opened =
+        Repository::open(Arc::clone(&store), &SecretString::from("wrong"), &OpenOptions::default(), &Control::default()).await;
     assert!(matches!(opened, Err(Error::WrongPassword { keys: 1 })));
     let other = OpenOptions { expected_id: Some(Id::random()) };
     let opened = Repository::open(Arc::clone(&store), &password(), &other, &Control::default()).await;
@@ -159,7 +167,8 @@ async fn initialisations_race_to_one_repository_without_conditional_writes() {
         .map(|_| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
-                let options = InitOptions { scrypt: ScryptCost::for_tests(), create_mode: CreateMode::ListBased, ..InitOptions::default() };
+                let options =
+                    InitOptions { scrypt: ScryptCost::for_tests(), create_mode: CreateMode::ListBased, ..InitOptions::default() };
                 Repository::init(store, &password(), &options, &Control::default()).await
             })
         })
@@ -185,7 +194,8 @@ async fn keys_rotate() {
     let options = InitOptions { scrypt: ScryptCost::for_tests(), ..InitOptions::default() };
     let control = Control::default();
     let added = first.add_key(&SecretString::from("new"), &options, &control).await.unwrap();
-    let second = Repository::open(Arc::clone(&store), &SecretString::from("new"), &OpenOptions::default(), &control).await.unwrap();
+    let second =
+        Repository::open(Arc::clone(&store), &SecretString::from("new"), &OpenOptions::default(), &control).await.unwrap();
     assert!(second.remove_key(&added).await.is_err());
     let old = second.list_keys(&control).await.unwrap().into_iter().find(|key| !key.current).unwrap();
     second.remove_key(&old.id).await.unwrap();
@@ -201,14 +211,18 @@ async fn a_cancelled_saver_keeps_what_it_has() {
     let lock = shared(&repository).await;
     let token = CancellationToken::new();
     let control = Control::new(token.clone());
-    let saver = repository.blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control).unwrap();
+    let saver = repository
+        .blob_saver(repository.load_index(&control).await.unwrap(), lock.handle(), SaverOptions::default(), &control)
+        .unwrap();
     let blob = noise(7, 100_000);
     let writer = saver.clone();
     tokio::task::spawn_blocking(move || writer.save_blob(BlobType::Data, &blob).unwrap()).await.unwrap();
     token.cancel();
     assert!(matches!(saver.save_blob(BlobType::Data, b"later"), Err(Error::Cancelled)));
     assert_eq!(saver.flush().await.unwrap().data_blobs, 1);
-    assert!(open(&store).await.load_index(&Control::default()).await.unwrap().contains(BlobType::Data, &Id::of(&noise(7, 100_000))));
+    assert!(
+        open(&store).await.load_index(&Control::default()).await.unwrap().contains(BlobType::Data, &Id::of(&noise(7, 100_000)))
+    );
     lock.release().await.unwrap();
 }
 

@@ -8,8 +8,8 @@ use object_store::ObjectStore;
 use repository::crypto::ScryptCost;
 use repository::format::{Node, NodeType, Snapshot, Time, Tree, file_mode};
 use repository::{
-    BlobReader, BlobSaver, BlobType, Control, InitOptions, LockGuard, LockIdentity, LockMode, LockRequest, OpenOptions, Repository, SaverOptions,
-    SnapshotId, TreeId,
+    BlobReader, BlobSaver, BlobType, Control, InitOptions, LockGuard, LockIdentity, LockMode, LockRequest, OpenOptions,
+    Repository, SaverOptions, SnapshotId, TreeId,
 };
 use secrecy::SecretString;
 
@@ -71,7 +71,9 @@ pub fn text(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 80);
     let mut line = seed;
     while bytes.len() < length {
-        bytes.extend_from_slice(format!("2026-11-23T10:00:{:02}Z level=info request={line:x} took={}ms\n", line % 60, line % 997).as_bytes());
+        bytes.extend_from_slice(
+            format!("2026-11-23T10:00:{:02}Z level=info request={line:x} took={}ms\n", line % 60, line % 997).as_bytes(),
+        );
         line = line.wrapping_mul(25_214_903_917).wrapping_add(11);
     }
     bytes.truncate(length);
@@ -114,7 +116,10 @@ fn save_tree(saver: &BlobSaver, files: &Files) -> repository::Result<TreeId> {
                 directories.entry(directory).or_default().insert(rest.to_owned(), content.clone());
             }
             None => {
-                let ids = content.chunks(64 << 10).map(|piece| Ok(saver.save_blob(BlobType::Data, piece)?.id)).collect::<repository::Result<_>>()?;
+                let ids = content
+                    .chunks(64 << 10)
+                    .map(|piece| Ok(saver.save_blob(BlobType::Data, piece)?.id))
+                    .collect::<repository::Result<_>>()?;
                 let node = Node {
                     name: path.clone().into_bytes(),
                     node_type: NodeType::File,

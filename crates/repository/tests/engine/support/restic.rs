@@ -25,7 +25,11 @@ impl Restic {
     pub fn on(repository: String, environment: Vec<(String, String)>) -> Option<Self> {
         let tools = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = tools.into_iter().chain(std::env::split_paths(&path)).map(|directory| directory.join("restic")).find(|file| file.is_file());
+        let found = tools
+            .into_iter()
+            .chain(std::env::split_paths(&path))
+            .map(|directory| directory.join("restic"))
+            .find(|file| file.is_file());
         match found {
             Some(binary) => Some(Self { binary, repository, environment }),
             None if std::env::var_os("CI").is_some() => panic!("restic is neither under ORLOP_TOOLS nor in the path"),
