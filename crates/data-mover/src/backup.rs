@@ -55,7 +55,7 @@ async fn under_lock(
         let report = repository::backup::backup(repository, lock, request, job.reporter.control())
             .instrument(span)
             .await
-            .map_err(|error| job.failure(&error, place))?;
+            .map_err(|error| job.failure(&error, place).of_path(path))?;
         tracing::info!(
             snapshot = %report.snapshot,
             adopted = report.adopted,

@@ -44,6 +44,12 @@ impl Failure {
         Self { result: TargetResult::Retryable, sentence: sentence.into() }
     }
 
+    /// The same end, told of one path of the task.
+    #[must_use]
+    pub fn of_path(self, path: &str) -> Self {
+        Self { sentence: format!("path {path}: {}", self.sentence), ..self }
+    }
+
     /// The end that a stop asks for; nothing was stopped means that somebody lost track.
     #[must_use]
     pub fn stopped(stop: &Stop) -> Self {

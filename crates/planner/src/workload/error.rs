@@ -46,6 +46,12 @@ pub enum WorkloadError {
         /// Name of the target.
         name: String,
     },
+    /// A workload that is meant to run has no pod that runs: whose files they are cannot be seen yet.
+    #[error("no pod of {target} runs yet, so it cannot be seen as which user its files are to be read: see its pods, or scale it to zero")]
+    NoRunningPod {
+        /// The target.
+        target: String,
+    },
     /// A path lies in no volume of the target.
     #[error(
         "path {path} lies in no volume of {target}, which mounts {mounts}: correct addon.tasks[].params.paths or mount a volume there"
@@ -165,6 +171,7 @@ impl WorkloadError {
             Self::UnknownKind { .. } => "TargetKindUnknown",
             Self::OtherNamespace { .. } => "TargetInOtherNamespace",
             Self::NotFound { .. } => "TargetNotFound",
+            Self::NoRunningPod { .. } => "NoRunningPod",
             Self::PathNotMounted { .. } => "PathNotMounted",
             Self::PathOnEmptyDir { .. } => "PathOnEmptyDir",
             Self::UnknownVolume { .. } => "VolumeUnknown",
@@ -182,7 +189,11 @@ impl WorkloadError {
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::NotFound { .. } | Self::ClaimMissing { .. } | Self::ClaimsApart { .. } | Self::SubPathExpression { .. }
+            Self::NotFound { .. }
+                | Self::NoRunningPod { .. }
+                | Self::ClaimMissing { .. }
+                | Self::ClaimsApart { .. }
+                | Self::SubPathExpression { .. }
         )
     }
 }

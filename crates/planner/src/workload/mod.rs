@@ -56,6 +56,7 @@ pub fn check_paths(
         name: name.to_owned(),
         uid: String::new(),
         template: template.cloned(),
+        expects_pods: false,
         pods: Vec::new(),
         replica_sets: Vec::new(),
         claims: Vec::new(),
@@ -106,6 +107,10 @@ pub fn plan(
             return Err(WorkloadError::NotSupportedYet { kind: view.kind.to_string(), name: view.name.clone() });
         }
     };
+    let runs = |pod: &k8s_openapi::api::core::v1::Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+    if verb == Verb::Backup && view.expects_pods && !view.live_pod().is_some_and(runs) {
+        return Err(WorkloadError::NoRunningPod { target: view.display() });
+    }
     let placement = placement::place(verb, view, &volumes)?;
     let identity = identity::identity(
         verb,

@@ -99,6 +99,9 @@ pub(super) fn select_mounts(
             .filter(|(_, mount)| is_at_or_below(path, &mount.mount.mount_path))
             .max_by_key(|(_, mount)| mount.mount.mount_path.len());
         let Some((index, mount)) = around else {
+            if let Some(claim) = block_claim_at(view, path) {
+                return Err(WorkloadError::BlockClaim { namespace: view.namespace.clone(), claim });
+            }
             return Err(WorkloadError::PathNotMounted { path: path.clone(), target: view.display(), mounts: describe(mounts) });
         };
         if mount.storage == Storage::Scratch {
@@ -114,6 +117,15 @@ pub(super) fn select_mounts(
         }
     }
     Ok(mounts.iter().zip(needed).filter(|(_, needed)| *needed).map(|(mount, _)| mount.clone()).collect())
+}
+
+/// The claim that a container of the target has as a raw device at that path.
+fn block_claim_at(view: &TargetView, path: &str) -> Option<String> {
+    let spec = view.pod_spec()?;
+    let devices = spec.containers.iter().flat_map(|container| container.volume_devices.iter().flatten());
+    let name = devices.filter(|device| is_at_or_below(path, &device.device_path)).map(|device| &device.name).next()?;
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == *name)?;
+    Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())
 }
 
 /// The volumes and mounts of a Job for those mounts of a target: read-only when it only reads.

@@ -91,6 +91,8 @@ pub struct TargetView {
     pub uid: String,
     /// Its pod template; a claim has none.
     pub template: Option<PodTemplateSpec>,
+    /// Whether it is meant to have pods: replicas above zero. A claim is not.
+    pub expects_pods: bool,
     /// Pods of its namespace.
     pub pods: Vec<Pod>,
     /// ReplicaSets of its namespace.

@@ -78,6 +78,7 @@ fn deployment(pods: Vec<Pod>) -> TargetView {
         name: "web".to_owned(),
         uid: "web-uid".to_owned(),
         template: Some(parse(TEMPLATE)),
+        expects_pods: false,
         pods,
         replica_sets: vec![replica_set("old", 1), replica_set("new", 2)],
         claims: vec![claim("data", "ReadWriteOnce"), claim("config", "ReadWriteMany")],

@@ -44,17 +44,19 @@ pub(super) async fn target(
     let name = target.name.as_str();
     let missing = || WorkloadError::NotFound { kind: kind.to_string(), namespace: namespace.to_owned(), name: name.to_owned() };
     let claims = list::<PersistentVolumeClaim>(client, namespace, "PersistentVolumeClaims").await?;
-    let (uid, template, replica_sets) = match kind {
+    let (uid, template, expects_pods, replica_sets) = match kind {
         TargetKind::Deployment => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
             let read = |source| PrepareError::read(format!("Deployment {namespace}/{name}"), source);
             let Some(found) = api.get_opt(name).await.map_err(read)? else { return Ok(Err(missing())) };
             let template = found.spec.as_ref().map(|spec| spec.template.clone());
-            (found.uid().unwrap_or_default(), template, list::<ReplicaSet>(client, namespace, "ReplicaSets").await?)
+            // Kubernetes' own default is one replica.
+            let replicas = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            (found.uid().unwrap_or_default(), template, replicas > 0, list::<ReplicaSet>(client, namespace, "ReplicaSets").await?)
         }
         TargetKind::PersistentVolumeClaim => {
             let Some(found) = claims.iter().find(|claim| claim.name_any() == name) else { return Ok(Err(missing())) };
-            (found.uid().unwrap_or_default(), None, Vec::new())
+            (found.uid().unwrap_or_default(), None, false, Vec::new())
         }
         TargetKind::StatefulSet | TargetKind::DaemonSet => {
             return Ok(Err(WorkloadError::NotSupportedYet { kind: kind.to_string(), name: name.to_owned() }));
@@ -66,6 +68,7 @@ pub(super) async fn target(
         name: name.to_owned(),
         uid,
         template,
+        expects_pods,
         pods: list::<Pod>(client, namespace, "Pods").await?,
         replica_sets,
         claims,

@@ -109,6 +109,7 @@ async fn try_look(controller: &BackupStorages, observed: &Observed, need: Need, 
         let judged = judge(&report);
         if let Some(message) = obstacle(&report) {
             let reason = judged.reason;
+            let message = told_with_secret(message, observed);
             return Finding { capability: Some(judged), ..Finding::failed(secret, reason, message) };
         }
         capability = Some(judged);
@@ -126,6 +127,15 @@ async fn try_look(controller: &BackupStorages, observed: &Observed, need: Need, 
             }
             Finding { capability, ..Finding::failed(secret, problem.reason, problem.message) }
         }
+    }
+}
+
+/// The sentence with the Secret that the credentials came from, so that nobody has to look it up to correct it.
+fn told_with_secret(message: String, observed: &Observed) -> String {
+    let namespace = observed.storage.metadata.namespace.as_deref().unwrap_or_default();
+    match planner::backend::secret_name(&observed.storage) {
+        Some(name) => format!("{message} (credentials: Secret {namespace}/{name})"),
+        None => message,
     }
 }
 
@@ -207,7 +217,7 @@ async fn keep_metadata(bucket: &Bucket, observed: &Observed, now: Timestamp) -> 
     let ours = records(observed);
     for _ in 0..WRITE_ATTEMPTS {
         let Some(stored) = bucket.read(METADATA_KEY).await? else {
-            let fresh = documents::backend_meta(now, env!("CARGO_PKG_VERSION"), &ours);
+            let fresh = documents::backend_meta(now, concat!("v", env!("CARGO_PKG_VERSION")), &ours);
             match bucket.create(METADATA_KEY, &documents::to_yaml(&fresh)?).await? {
                 Created::New => return Ok(true),
                 Created::Existed => continue,
