@@ -20,7 +20,7 @@ main() {
   "$CLUSTER_DIR/install.sh"
   cd "$PROJECT_DIR"
   local status=0
-  cargo test --quiet --locked --workspace --test scenarios -- --test-threads="$THREADS" ${SCENARIO:+"$SCENARIO"} || status=$?
+  RUST_BACKTRACE=0 cargo test --quiet --locked --workspace --test scenarios -- --test-threads="$THREADS" ${SCENARIO:+"$SCENARIO"} || status=$?
   [ "$status" = 0 ] || show_failure
   return "$status"
 }

@@ -61,7 +61,8 @@ impl Restic {
 
     /// Restores a snapshot below a folder.
     pub async fn restore(&self, snapshot: &str, target: &Path) -> Result<()> {
-        self.run(&["restore", snapshot, "--target", &target.to_string_lossy()]).await.map(drop)
+        // restic writes holes out unless it is told to look for them.
+        self.run(&["restore", snapshot, "--sparse", "--target", &target.to_string_lossy()]).await.map(drop)
     }
 
     /// Ids of the locks that stand in the repository.

@@ -38,7 +38,7 @@ pub enum Work {
     /// Restore snapshots to the paths they were taken from.
     Restore(RestoreArguments),
     /// Forget snapshots and prune.
-    Retention,
+    Retention(Tolerated),
 }
 
 /// Arguments of a backup.
@@ -64,6 +64,9 @@ pub struct RestoreArguments {
     /// Patterns of files to leave out, separated by commas.
     #[arg(long, value_delimiter = ',', value_parser = trimmed)]
     pub exclude: Vec<String>,
+    /// Only what lies at or below these paths, separated by commas; everything if there is none.
+    #[arg(long, value_delimiter = ',', value_parser = trimmed)]
+    pub paths: Vec<String>,
     /// Settings of KubeStash that this engine does not need.
     #[command(flatten)]
     pub tolerated: Tolerated,
@@ -77,8 +80,20 @@ pub struct Tolerated {
     #[arg(long)]
     pub scratch_dir: Option<PathBuf>,
     /// Whether to cache repository metadata.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub enable_cache: Option<bool>,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub enable_cache: Option<String>,
+    /// Names of the session's objects. Which session this is, the environment says; what is asked of it, the Assignment.
+    #[arg(long, hide = true)]
+    pub namespace: Option<String>,
+    /// See [`Self::namespace`].
+    #[arg(long, hide = true)]
+    pub backupsession: Option<String>,
+    /// See [`Self::namespace`].
+    #[arg(long, hide = true)]
+    pub restoresession: Option<String>,
+    /// See [`Self::namespace`].
+    #[arg(long, hide = true)]
+    pub snapshot: Option<String>,
 }
 
 /// Spaces around commas are not part of a path.
@@ -109,6 +124,12 @@ impl BackupArguments {
 }
 
 impl RestoreArguments {
+    /// The paths to confine the restore to, without empty entries.
+    #[must_use]
+    pub fn path_list(&self) -> Vec<String> {
+        non_empty(&self.paths)
+    }
+
     /// The patterns to restore, without empty entries.
     #[must_use]
     pub fn include_list(&self) -> Vec<String> {
@@ -153,7 +174,9 @@ mod tests {
             panic!("not a restore");
         };
         assert_eq!(restore.include_list(), ["*.txt", "*.md"]);
-        assert!(matches!(work(&["retention"]), Work::Retention));
+        assert!(matches!(work(&["retention", "--scratch-dir=/kubestash-tmp"]), Work::Retention(_)));
+        // The specification's own Functions (§4.1) with our image behind them.
+        work(&["restore", "--namespace=demo", "--restoresession=r", "--snapshot=s", "--enable-cache=", "--exclude="]);
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn request(job: &Job<'_>, work: &RestoreWork, arguments: &RestoreArguments, snap
     let mut request = RestoreRequest::new(snapshot, PathBuf::from(root));
     request.include = arguments.include_list();
     request.exclude = arguments.exclude_list();
+    request.paths = arguments.path_list().into_iter().map(PathBuf::from).collect();
     request.ownership = match job.context.assignment.ownership() {
         OwnershipPolicy::Report => Ownership::BestEffort,
         OwnershipPolicy::Fail | OwnershipPolicy::Unspecified => Ownership::Required,

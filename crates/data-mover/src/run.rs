@@ -28,7 +28,7 @@ pub async fn run(work: Work, environment: AgentEnvironment, terminated: Cancella
         otel.name = match work {
             Work::Backup(_) => "mover.backup",
             Work::Restore(_) => "mover.restore",
-            Work::Retention => "mover.retention",
+            Work::Retention(_) => "mover.retention",
         },
         session.uid = environment.session.uid,
         session = %environment.session.display(),
@@ -91,7 +91,8 @@ async fn do_work(
     };
     let mut outcome = Outcome::default();
     if context.assignment.targets.is_empty() {
-        outcome.error = format!("{} assigned no target", environment.session.display());
+        // An earlier attempt's outcome was recorded after this one had been started.
+        tracing::info!(session = %environment.session.display(), "nothing is left to do");
     }
     // One after the other: two at once would only share the same disk and twice the memory.
     for target in &context.assignment.targets {

@@ -115,12 +115,12 @@ impl Job<'_> {
             (Some(target::Work::Restore(work)), Work::Restore(arguments)) => {
                 Box::pin(restore::run(self, work, arguments, outcome))
             }
-            (Some(target::Work::Retention(work)), Work::Retention) => Box::pin(retention::run(self, work, outcome)),
+            (Some(target::Work::Retention(work)), Work::Retention(_)) => Box::pin(retention::run(self, work, outcome)),
             (_, work) => {
                 let verb = match work {
                     Work::Backup(_) => "backup",
                     Work::Restore(_) => "restore",
-                    Work::Retention => "retention",
+                    Work::Retention(_) => "retention",
                 };
                 let sentence = format!(
                     "target {:?} asks for other work than the Function's arguments ({verb}); correct the Function's args",

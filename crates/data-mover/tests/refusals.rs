@@ -122,7 +122,7 @@ async fn whoever_cannot_attach_says_so() {
     let control = ControlPlane::start().await;
     control.with(|state| state.attach_refusal = Some(tonic::Code::Unavailable));
     let environment = control.agent("dump", 1);
-    let work = data_mover::Work::Retention;
+    let work = data_mover::Work::Retention(data_mover::args::Tolerated::default());
     let exit = data_mover::run::run(work.clone(), environment.clone(), CancellationToken::new()).await;
     assert_eq!(exit, Exit::NotAttached);
     let words = ControlPlane::last_words(&environment);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use control_plane::{ControlPlane, TOKEN, World, write_tree};
 use data_mover::Work;
+use data_mover::args::Tolerated;
 use data_mover::outcome::Exit;
 use proto_api::mover::v1alpha1::{Integrity, Result as TargetResult};
 
@@ -103,7 +104,7 @@ async fn retention_forgets_what_is_named_and_no_more() {
 
     world.assign(vec![world.retention_target("dump", doomed.clone())]);
     for _ in 0..2 {
-        let (exit, _) = world.run(Work::Retention, 1).await;
+        let (exit, _) = world.run(Work::Retention(Tolerated::default()), 1).await;
         let outcome = world.control.outcome();
         assert_eq!(exit, Exit::Done, "{outcome:?}");
         assert_eq!(outcome.targets[0].removed_snapshot_ids, doomed);

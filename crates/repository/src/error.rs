@@ -206,6 +206,16 @@ impl Error {
         matches!(self, Self::Store { source, .. } if ErrorKind::of(source) == ErrorKind::NotFound)
     }
 
+    /// Whether it says that something of the repository is damaged or gone, rather than that we could not look.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let damaged = matches!(
+            self,
+            Self::Damaged { .. } | Self::BlobUnreadable { .. } | Self::InvalidTree { .. } | Self::BeyondLimit { .. }
+        );
+        damaged || self.is_not_found()
+    }
+
     /// A short stable name for metrics and events.
     #[must_use]
     pub fn category(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser};
 use planner::access::SecretRule;
-use service_kit::args::{CommonArgs, ServerArgs};
+use service_kit::args::{CommonArgs, LeaderArgs, ServerArgs};
 
 /// The scheduler: CronJobs, Repositories and BackupSessions of every BackupConfiguration.
 #[derive(Clone, Debug, Parser)]
@@ -23,20 +23,6 @@ pub struct Args {
     /// Whether Secrets of other namespaces may be used: `consent` (of their owner), `allow` or `deny`.
     #[arg(long, env = "ORLOP_CROSS_NAMESPACE_SECRETS", default_value = "consent", value_parser = parse_secret_rule)]
     pub cross_namespace_secrets: SecretRule,
-}
-
-/// Timing of leader election. The renew deadline is shorter than the lease, the retry period shorter than the deadline.
-#[derive(ClapArgs, Clone, Debug)]
-pub struct LeaderArgs {
-    /// Seconds for which a lease holds without renewal.
-    #[arg(long, env = "ORLOP_LEASE_DURATION_SECONDS", default_value_t = 15)]
-    pub lease_duration_seconds: u64,
-    /// Seconds after which a leader that could not renew steps down.
-    #[arg(long, env = "ORLOP_LEASE_RENEW_DEADLINE_SECONDS", default_value_t = 10)]
-    pub lease_renew_deadline_seconds: u64,
-    /// Seconds between attempts to take or renew the lease.
-    #[arg(long, env = "ORLOP_LEASE_RETRY_PERIOD_SECONDS", default_value_t = 2)]
-    pub lease_retry_period_seconds: u64,
 }
 
 /// What trigger pods are made of, and how slots are read.

@@ -23,4 +23,6 @@ pub mod suspension;
 pub mod watchdog;
 
 #[cfg(test)]
+mod rbac_tests;
+#[cfg(test)]
 mod test_support;

@@ -16,6 +16,7 @@ use kube_kit::{
 };
 use proto_api::schedule::v1alpha1::schedule_service_server::ScheduleServiceServer;
 use service_kit::{
+    args::LeaderArgs,
     grpc::{self, GrpcMetrics, GrpcServer, MAX_MESSAGE_BYTES},
     http,
     metrics::Metrics,
@@ -28,7 +29,7 @@ use tokio::sync::watch;
 use tonic::service::Routes;
 
 use crate::{
-    args::{Args, LeaderArgs},
+    args::Args,
     backup_configuration,
     context::Context,
     grpc::ScheduleServer,

@@ -44,7 +44,11 @@ impl SessionMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register("sessions", "Sessions that ended", metrics.ended.clone());
-        registry.register("mover_restarts", "Movers started anew after an ending of the infrastructure", metrics.attempts.clone());
+        registry.register(
+            "mover_restarts",
+            "Movers started anew after an ending of the infrastructure",
+            metrics.attempts.clone(),
+        );
         registry.register("lock_verdicts", "Answers to movers about locks in their way", metrics.verdicts.clone());
         registry.register("snapshots_removed", "Snapshots removed by retention", metrics.snapshots_removed.clone());
         metrics
@@ -126,7 +130,8 @@ fn restore_gauges(sessions: &Store<RestoreSession>) -> Vec<GaugeFamily> {
     let mut info = family("core_kubestash_com_restoresession_info", "The RestoreSession and its phase");
     let mut phases = family("core_kubestash_com_restoresession_phase", "1 for the phase that the RestoreSession is in, else 0");
     let mut durations = family("core_kubestash_com_restoresession_duration_seconds", "How long the RestoreSession took");
-    let mut components = family("core_kubestash_com_restoresession_component_count_total", "Components that the RestoreSession restores");
+    let mut components =
+        family("core_kubestash_com_restoresession_component_count_total", "Components that the RestoreSession restores");
     let mut conditions = family("core_kubestash_com_restoresession_conditions", "Conditions of the RestoreSession");
     for session in sessions.all() {
         let target = session.spec.target.clone().unwrap_or_default();

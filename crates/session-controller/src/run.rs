@@ -28,8 +28,8 @@ use crate::controllers::Controllers;
 use crate::grpc::SessionServer;
 use crate::material::ProofKeyReader;
 use crate::metrics::SessionMetrics;
-use crate::queue::Queue;
 use crate::pods::{LivePods, Records};
+use crate::queue::Queue;
 use crate::settings::Settings;
 
 /// Name of the service, of its Lease and of its ServiceAccount.
@@ -56,7 +56,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let client = client::connect().await.context("the API server cannot be reached")?;
 
     let certificate = CertificateStore::new();
-    let watcher = TlsWatcher::new(client.clone(), &common.namespace, TLS_SECRET, certificate.clone(), readiness.gate(format!("Secret {TLS_SECRET}")));
+    let watcher = TlsWatcher::new(
+        client.clone(),
+        &common.namespace,
+        TLS_SECRET,
+        certificate.clone(),
+        readiness.gate(format!("Secret {TLS_SECRET}")),
+    );
     let proofs = ProofKeyReader::new(client.clone(), &common.namespace, readiness.gate("Secret orlop-job-proof"));
     let settings = Settings::new(&common.namespace, &mover, &admission);
     let context = Context {
@@ -90,7 +96,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         metrics: GrpcMetrics::register(metrics.registry()),
     };
     let http_listener = http::bind(server.http_listen).await?;
-    let (work, lease, observe) = (supervisor.token(Stage::Work), supervisor.token(Stage::Lease), supervisor.token(Stage::Observe));
+    let (work, lease, observe) =
+        (supervisor.token(Stage::Work), supervisor.token(Stage::Lease), supervisor.token(Stage::Observe));
 
     supervisor.spawn(Stage::Observe, "http", http::serve(http_listener, readiness.clone(), Arc::new(metrics), observe.clone()));
     supervisor.spawn(Stage::Observe, "certificate", until(watcher.run(observe.clone())));

@@ -58,7 +58,9 @@ impl Settings {
     pub fn new(namespace: &str, mover: &MoverArgs, admission: &AdmissionArgs) -> Self {
         let proxy = PROXY_VARIABLES
             .iter()
-            .filter_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| ((*name).to_owned(), value)))
+            .filter_map(|name| {
+                std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| ((*name).to_owned(), value))
+            })
             .collect();
         let some = |limit: u32| (limit > 0).then_some(limit);
         Self {

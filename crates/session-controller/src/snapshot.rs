@@ -128,7 +128,12 @@ mod tests {
 
     fn status(component: SnapshotPhase, conditions: Vec<Condition>) -> SnapshotStatus {
         let component = SnapshotComponent { phase: Some(component), ..SnapshotComponent::default() };
-        SnapshotStatus { components: [("dump".into(), component)].into(), total_components: Some(1), conditions, ..SnapshotStatus::default() }
+        SnapshotStatus {
+            components: [("dump".into(), component)].into(),
+            total_components: Some(1),
+            conditions,
+            ..SnapshotStatus::default()
+        }
     }
 
     /// Invariant I10: a final phase does not change, whatever else is written.

@@ -40,8 +40,12 @@ struct World {
 }
 
 impl Drop for World {
+    /// Every scenario ends with the chart having granted all that was asked (architecture 7).
     fn drop(&mut self) {
         self.stop.cancel();
+        if !std::thread::panicking() {
+            testkit::chart::assert_granted(&self.server, "storage-initializer", "orlop-system");
+        }
     }
 }
 
@@ -217,6 +221,26 @@ async fn the_younger_of_two_storages_at_one_place_is_refused() {
     })
     .await;
     assert!(is_ready(&world.storage()));
+}
+
+/// Specification §1.6: one default storage for each namespace.
+#[tokio::test(start_paused = true)]
+async fn a_second_default_is_refused() {
+    let world = World::start();
+    for name in ["main", "second"] {
+        let mut storage = new_storage(name);
+        storage.spec.default = Some(true);
+        world.server.put(&storage);
+        if name == "main" {
+            until("the first is ready", || is_ready(&world.storage())).await;
+        }
+    }
+    until("the second is refused", || {
+        let second: BackupStorage = world.server.get(SHOP, "second").unwrap();
+        let conditions = second.status.unwrap_or_default().conditions;
+        message(&conditions, conditions::BACKEND_INITIALIZED).contains("default of namespace shop already")
+    })
+    .await;
 }
 
 /// Bad input: `..` in `directory`, two Repositories on one directory.

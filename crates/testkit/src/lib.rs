@@ -7,6 +7,7 @@
 #![allow(clippy::panic, reason = "a double that is used wrongly has to fail the test that does so")]
 
 mod api_server;
+pub mod chart;
 pub mod fixtures;
 
 pub use api_server::{ApiServer, Fault, Matcher, Recorded};

@@ -104,7 +104,13 @@ pub fn snapshot(request: &SnapshotRequest<'_>) -> Snapshot {
         (labels::SESSION_UID, session.uid.as_deref().unwrap_or_default()),
     ]));
     Snapshot {
-        metadata: object_meta(&request.named, metadata, all, BTreeMap::new(), Some(owner("Repository", fixed::STORAGE_GROUP, metadata))),
+        metadata: object_meta(
+            &request.named,
+            metadata,
+            all,
+            BTreeMap::new(),
+            Some(owner("Repository", fixed::STORAGE_GROUP, metadata)),
+        ),
         spec: SnapshotSpec {
             app_ref: Some(app),
             backup_session: session.name.clone(),

@@ -10,8 +10,8 @@ mod objects;
 
 pub use label::{LABEL_VALUE_LIMIT, label_value};
 pub use objects::{
-    Owner, TERMINATED_PODS, backup_job, backup_session, keyed_session, repository_ids_config_map, repository_ids_key, restore_job,
-    retention_job, retry_session, snapshot, trailing_unix, trigger_cron_job,
+    Owner, TERMINATED_PODS, backup_job, backup_session, keyed_session, repository_ids_config_map, repository_ids_key,
+    restore_job, retention_job, retry_session, snapshot, trailing_unix, trigger_cron_job,
 };
 
 use std::fmt::Write as _;

@@ -47,7 +47,9 @@ pub enum WorkloadError {
         name: String,
     },
     /// A workload that is meant to run has no pod that runs: whose files they are cannot be seen yet.
-    #[error("no pod of {target} runs yet, so it cannot be seen as which user its files are to be read: see its pods, or scale it to zero")]
+    #[error(
+        "no pod of {target} runs yet, so it cannot be seen as which user its files are to be read: see its pods, or scale it to zero"
+    )]
     NoRunningPod {
         /// The target.
         target: String,

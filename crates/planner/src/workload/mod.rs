@@ -107,7 +107,8 @@ pub fn plan(
             return Err(WorkloadError::NotSupportedYet { kind: view.kind.to_string(), name: view.name.clone() });
         }
     };
-    let runs = |pod: &k8s_openapi::api::core::v1::Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+    let runs =
+        |pod: &k8s_openapi::api::core::v1::Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     if verb == Verb::Backup && view.expects_pods && !view.live_pod().is_some_and(runs) {
         return Err(WorkloadError::NoRunningPod { target: view.display() });
     }

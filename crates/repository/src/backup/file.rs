@@ -172,6 +172,7 @@ impl Session {
         self.faults.before(SourceStep::Read { offset }, path)?;
         let count = content.read(offset, length, buffer)?;
         self.counting.read(count);
+        Counters::add(&self.control.counters().bytes_read, count as u64);
         Ok(count)
     }
 

@@ -56,6 +56,7 @@ async fn an_unchanged_run_reads_nothing_and_a_changed_file_is_all_that_is_read()
     assert!(first.is_complete() && first.vanished.is_empty() && first.changed_while_read.is_empty(), "{first:?}");
     assert_eq!(first.files.new, first.files.total());
     assert!(first.bytes_read < first.bytes_processed, "holes are not read");
+    assert_eq!(fixture.control.counters().snapshot().bytes_read, first.bytes_read);
 
     let second = fixture.backup(fixture.request()).await;
     assert_eq!((second.bytes_read, second.blobs_new_data, second.parent), (0, 0, Some(first.snapshot)));
@@ -164,7 +165,7 @@ async fn files_that_vanish_shrink_grow_or_turn_are_told_and_the_backup_goes_on()
             }
             (SourceStep::Read { .. }, "grows once") if !grown.swap(true, Relaxed) => fs::write(path, noise(9, 2_000))?,
             (SourceStep::Read { offset }, "shrinks") if offset > 0 => {
-                fs::OpenOptions::new().write(true).open(path)?.set_len(1 << 20)?
+                fs::OpenOptions::new().write(true).open(path)?.set_len(1 << 20)?;
             }
             (SourceStep::Read { .. }, "grows always") => {
                 let file = fs::OpenOptions::new().write(true).open(path)?;

@@ -84,7 +84,7 @@ struct WalkedTree {
 /// Reads every tree that the roots reach, each once. What cannot be read is noted and walked around.
 ///
 /// # Errors
-/// Of the store when trying again may help, and [`Error::Cancelled`].
+/// Of the store if it does not let us look, and [`Error::Cancelled`].
 pub(super) async fn walk(reader: &BlobReader, roots: &[TreeId], control: &Control) -> Result<Walk> {
     let index = reader.index();
     let mut walk = Walk { used: UsedBlobs::new(index), missing: Vec::new(), missing_omitted: 0, trees: 0 };
@@ -105,9 +105,8 @@ pub(super) async fn walk(reader: &BlobReader, roots: &[TreeId], control: &Contro
         let Some(joined) = running.join_next().await else { return Ok(walk) };
         match joined.map_err(Error::internal)? {
             (_, Ok(tree)) => note(tree, index, &mut walk, &mut waiting),
-            (_, Err(Error::Cancelled)) => return Err(Error::Cancelled),
-            (_, Err(error)) if error.is_retryable() => return Err(error),
-            (id, Err(error)) => walk.miss(Missing::Tree { id, error }),
+            (id, Err(error)) if error.is_damage() => walk.miss(Missing::Tree { id, error }),
+            (_, Err(error)) => return Err(error),
         }
     }
 }

@@ -49,7 +49,7 @@ impl BlobReader {
     /// Reads one blob. Every copy that the index knows is tried before it is given up.
     ///
     /// # Errors
-    /// [`Error::BlobUnreadable`] if there is no readable copy, [`Error::Cancelled`].
+    /// [`Error::BlobUnreadable`] if there is no readable copy; of the store if it does not let us look; [`Error::Cancelled`].
     pub async fn load_blob(&self, blob_type: BlobType, id: &BlobId) -> Result<Bytes> {
         let unreadable = |reason: String| Error::BlobUnreadable { blob_type, id: *id, reason };
         let Some(first) = self.index.locate(blob_type, id) else {
@@ -66,7 +66,7 @@ impl BlobReader {
                 return Ok(plain);
             }
         }
-        if first_error.is_retryable() { Err(first_error) } else { Err(unreadable(first_error.to_string())) }
+        if first_error.is_damage() { Err(unreadable(first_error.to_string())) } else { Err(first_error) }
     }
 
     async fn load_copy(&self, blob_type: BlobType, id: &BlobId, location: &BlobLocation) -> Result<Bytes> {

@@ -192,7 +192,7 @@ fn set_attributes(subject: Subject<'_>, node: &Node, policy: Policy, findings: &
         match holder.remove(&name) {
             Ok(()) => touched = true,
             Err(error) => {
-                findings.refused(&format!("remove the extended attribute {}", String::from_utf8_lossy(&name)), &error, true)
+                findings.refused(&format!("remove the extended attribute {}", String::from_utf8_lossy(&name)), &error, true);
             }
         }
     }

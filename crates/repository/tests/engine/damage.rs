@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use repository::maintenance::{CheckError, CheckOptions, PruneOptions, ReadData};
 use repository::{BlobType, Control, Error, Id, OpenOptions, Repository};
+use storage::layers::fault::{Effect, FaultStore, Faults, Operation};
 
 use crate::support::{
     Files, backup, copy_of, exclusive, noise, open, password, read_everything, read_snapshot, repository, shared, text,
@@ -102,6 +103,23 @@ async fn a_blob_with_two_copies_survives_the_loss_of_one() {
     store.delete(&Path::from(format!("data/{}/{pack}", &pack.to_string()[..2]))).await.unwrap();
     let reader = repository.blob_reader(index, &Control::default());
     assert_eq!(reader.load_blob(BlobType::Data, &id).await.unwrap(), noise(5, 50_000).as_slice());
+}
+
+/// That the store refuses to answer is no damage: neither a check nor a read says so.
+#[tokio::test]
+async fn a_store_that_refuses_is_not_taken_for_damage() {
+    let (inner, _, _) = two_snapshots().await;
+    let faults = Faults::new();
+    let store: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(inner, Arc::clone(&faults)));
+    let repository = open(&store).await;
+    let control = Control::default();
+    let guard = shared(&repository).await;
+    let index = repository.load_index(&control).await.unwrap();
+    faults.add(Operation::Get, "data/", 1000, Effect::Error(storage::ErrorKind::AccessDenied));
+    let refused = repository.blob_reader(index, &control).load_blob(BlobType::Data, &Id::of(&noise(1, 40_000))).await;
+    assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
+    let refused = repository.check(&guard.handle(), CheckOptions::default(), &control).await;
+    assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
 }
 
 /// The index is lost: check says which packs no index names, repair reads their headers, and everything is as before.

@@ -1,6 +1,7 @@
 //! Which BackupConfigurations a change of another object concerns.
 
 use crd_types::{Addon, BackupConfiguration, BackupStorage, Function, Repository, RestoreSession, RetentionPolicy, labels};
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::{batch::v1::CronJob, core::v1::Namespace};
 use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 use kube_kit::controller::{ControllerMetrics, Options, Runner, Store};
@@ -8,6 +9,7 @@ use kube_kit::own_writes::OwnWrites;
 use planner::names::label_value;
 use service_kit::readiness::Gate;
 use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
 
 use crate::{
     references::{namespace, resolve, workload},
@@ -108,7 +110,6 @@ fn by_restore(store: &Store<BackupConfiguration>, restore: &RestoreSession) -> K
 fn when_authority_changes(
     store: Store<BackupConfiguration>,
     bundle: watch::Receiver<Option<String>>,
-) -> impl futures::Stream<Item = (String, String)> + Send + 'static {
-    use futures::StreamExt as _;
-    tokio_stream::wrappers::WatchStream::from_changes(bundle).flat_map(move |_| futures::stream::iter(store.keys(|_| true)))
+) -> impl Stream<Item = (String, String)> + Send + 'static {
+    WatchStream::from_changes(bundle).flat_map(move |_| stream::iter(store.keys(|_| true)))
 }

@@ -17,7 +17,7 @@ pub enum TriggerCaller {
 /// The caller of a platform call, which must carry a deadline and a token for audience `orlop`.
 pub async fn caller(reviewer: &Reviewer, metadata: &MetadataMap) -> Result<Caller, ApiError> {
     deadline::required(metadata)?;
-    reviewer.token(bearer_token(metadata)?, audience::PLATFORM).await.map_err(refused)
+    reviewer.token(bearer_token(metadata)?, audience::PLATFORM).await.map_err(|error| refused(&error))
 }
 
 /// The caller of Trigger. The audience of his token tells which kind he is.
@@ -26,11 +26,11 @@ pub async fn trigger_caller(reviewer: &Reviewer, metadata: &MetadataMap) -> Resu
     match reviewer.token(token, audience::SCHEDULE).await {
         Ok(caller) => Ok(TriggerCaller::Pod(caller)),
         Err(ReviewError::Unauthenticated { .. }) => caller(reviewer, metadata).await.map(TriggerCaller::Platform),
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(refused(&error)),
     }
 }
 
-fn refused(error: ReviewError) -> ApiError {
+fn refused(error: &ReviewError) -> ApiError {
     match error {
         ReviewError::Unauthenticated { .. } => ApiError::unauthenticated(error.to_string())
             .with_remedy(format!("call with a ServiceAccount token made for audience '{}'", audience::PLATFORM)),

@@ -197,7 +197,11 @@ async fn create(context: &Context, cause: Cause<'_>) -> Result<Ensured<BackupSes
         let message = error.to_string();
         if error.is_retryable() { ApiError::unavailable(message) } else { ApiError::failed_precondition(message) }
     };
-    within("the API server", API_TIMEOUT, ensure(context, cause)).await.map_err(|error| read::timed_out(&error))?.map_err(refused)
+    // Boxed: the objects it handles would make every caller's future large.
+    within("the API server", API_TIMEOUT, Box::pin(ensure(context, cause)))
+        .await
+        .map_err(|error| read::timed_out(&error))?
+        .map_err(refused)
 }
 
 fn answer(ensured: &Ensured<BackupSession>) -> TriggerResponse {

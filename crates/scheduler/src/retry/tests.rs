@@ -29,7 +29,7 @@ async fn a_failed_session_is_tried_again_when_it_is_due_and_once() {
     reconcile(&world, &session).await;
     world.at("2026-03-01T12:06:00Z");
     reconcile(&world, &session).await;
-    let retries: Vec<BackupSession> = world.sessions().into_iter().filter(|other| triggered_by_retry(other)).collect();
+    let retries: Vec<BackupSession> = world.sessions().into_iter().filter(triggered_by_retry).collect();
     assert_eq!(retries.len(), 1);
     assert_eq!(retries[0].spec.retry_left, Some(1));
     assert_eq!(retries[0].metadata.annotations.as_ref().unwrap()[annotations::RETRY_OF], "web-backup-nightly-1");

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use crd_types::{AddonInfo, BackupConfiguration, BackupSession, Repository, RestoreSession, Session, Snapshot, TypedObjectReference, labels};
+use crd_types::{
+    AddonInfo, BackupConfiguration, BackupSession, Repository, RestoreSession, Session, Snapshot, TypedObjectReference, labels,
+};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use planner::admission::Admission;

@@ -35,7 +35,8 @@ pub async fn require(
     namespace: &str,
     name: &str,
 ) -> Result<(), ApiError> {
-    let access = Access { verb, group: CORE_GROUP, resource, subresource: "", namespace: namespace.to_owned(), name: name.to_owned() };
+    let access =
+        Access { verb, group: CORE_GROUP, resource, subresource: "", namespace: namespace.to_owned(), name: name.to_owned() };
     require_access(reviewer, caller, &access).await
 }
 

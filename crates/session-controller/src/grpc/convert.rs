@@ -33,12 +33,14 @@ fn backup_components(snapshot: &Snapshot) -> Vec<pb::ComponentStatus> {
         repository: repository.clone(),
         phase: component.phase.unwrap_or(SnapshotPhase::Pending).to_string(),
         error: component.error.unwrap_or_default(),
-        progress: component.restic_stats.iter().find_map(|stats| stats.progress.as_ref()).map(|progress| common::TransferProgress {
-            files_done: unsigned(progress.files_done),
-            files_total: unsigned(progress.total_files),
-            seconds_elapsed: unsigned(progress.seconds_elapsed),
-            activity: progress.percent_done.clone().unwrap_or_default(),
-            ..common::TransferProgress::default()
+        progress: component.restic_stats.iter().find_map(|stats| stats.progress.as_ref()).map(|progress| {
+            common::TransferProgress {
+                files_done: unsigned(progress.files_done),
+                files_total: unsigned(progress.total_files),
+                seconds_elapsed: unsigned(progress.seconds_elapsed),
+                activity: progress.percent_done.clone().unwrap_or_default(),
+                ..common::TransferProgress::default()
+            }
         }),
     };
     components.into_iter().map(convert).collect()

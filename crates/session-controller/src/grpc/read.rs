@@ -56,7 +56,11 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), &reference.namespace);
     let absent = || ApiError::not_found(format!("{} {}/{} does not exist", K::kind(&()), reference.namespace, reference.name));
     let object = api.get(&reference.name).await.map_err(|cause| {
-        if error::is_not_found(&cause) { absent() } else { ApiError::unavailable(format!("the API server did not answer: {cause}")) }
+        if error::is_not_found(&cause) {
+            absent()
+        } else {
+            ApiError::unavailable(format!("the API server did not answer: {cause}"))
+        }
     })?;
     if !reference.uid.is_empty() && object.meta().uid.as_deref() != Some(reference.uid.as_str()) {
         return Err(absent());
@@ -105,7 +109,8 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let api: Api<K> = if namespace.is_empty() { Api::all(client.clone()) } else { Api::namespaced(client.clone(), namespace) };
-    let found = api.list(parameters).await.map_err(|cause| ApiError::unavailable(format!("the API server did not answer: {cause}")))?;
+    let found =
+        api.list(parameters).await.map_err(|cause| ApiError::unavailable(format!("the API server did not answer: {cause}")))?;
     Ok(found.items)
 }
 

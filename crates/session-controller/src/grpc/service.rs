@@ -46,7 +46,8 @@ impl SessionServer {
         // A Secret that the caller could not read himself must not be read for him (architecture §7).
         if let Some(secret) = session.spec.data_source.as_ref().and_then(|source| source.encryption_secret.as_ref()) {
             let namespace = secret.namespace.clone().unwrap_or_else(|| namespace.clone());
-            let access = Access { verb: "get", group: "", resource: "secrets", subresource: "", namespace, name: secret.name.clone() };
+            let access =
+                Access { verb: "get", group: "", resource: "secrets", subresource: "", namespace, name: secret.name.clone() };
             require_access(reviewer, &caller, &access).await?;
         }
         let api: Api<RestoreSession> = Api::namespaced(self.context.client.clone(), &namespace);
@@ -67,7 +68,8 @@ impl SessionServer {
         if found.spec == wanted.spec {
             return Ok(found);
         }
-        Err(ApiError::failed_precondition(format!("RestoreSession {name} exists and restores something else")).with_remedy("choose another name"))
+        Err(ApiError::failed_precondition(format!("RestoreSession {name} exists and restores something else"))
+            .with_remedy("choose another name"))
     }
 
     async fn read(&self, request: Request<pb::GetRequest>) -> Result<pb::Session, ApiError> {
@@ -100,13 +102,23 @@ impl SessionServer {
         let caller = streaming_caller(&self.context.reviewer, &request).await?;
         let reference = read::named(request.into_inner().session)?;
         self.may(&caller, "watch", &reference).await?;
-        if reference.kind == RESTORE_SESSION { self.changes::<RestoreSession>(reference).await } else { self.changes::<BackupSession>(reference).await }
+        if reference.kind == RESTORE_SESSION {
+            self.changes::<RestoreSession>(reference).await
+        } else {
+            self.changes::<BackupSession>(reference).await
+        }
     }
 
     /// One answer for each change of the object, the last one when it is complete or gone.
     async fn changes<K>(&self, reference: ObjectRef) -> Result<SessionStream, ApiError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
     {
         read::session(&self.context.client, &reference).await?;
         let api: Api<K> = Api::namespaced(self.context.client.clone(), &reference.namespace);
@@ -124,9 +136,8 @@ impl SessionServer {
             *ended = state.as_ref().map_or(true, |session| session.complete);
             std::future::ready((!last).then_some(state))
         });
-        let answers = until_complete.map(|state| {
-            state.map(|session| pb::WatchResponse { session: Some(session) }).map_err(Status::from)
-        });
+        let answers =
+            until_complete.map(|state| state.map(|session| pb::WatchResponse { session: Some(session) }).map_err(Status::from));
         Ok(Box::pin(answers.chain(stream::empty())))
     }
 
@@ -137,10 +148,17 @@ impl SessionServer {
         self.may(&caller, "patch", &reference).await?;
         let session = read::session(&self.context.client, &reference).await?;
         if session.complete {
-            return Err(ApiError::failed_precondition(format!("{} {}/{} is complete", reference.kind, reference.namespace, reference.name)));
+            return Err(ApiError::failed_precondition(format!(
+                "{} {}/{} is complete",
+                reference.kind, reference.namespace, reference.name
+            )));
         }
         let reason = if request.reason.is_empty() { format!("asked for by {}", caller.username) } else { request.reason };
-        if reference.kind == RESTORE_SESSION { self.annotate::<RestoreSession>(&reference, &reason).await } else { self.annotate::<BackupSession>(&reference, &reason).await }
+        if reference.kind == RESTORE_SESSION {
+            self.annotate::<RestoreSession>(&reference, &reason).await
+        } else {
+            self.annotate::<BackupSession>(&reference, &reason).await
+        }
     }
 
     async fn annotate<K>(&self, reference: &ObjectRef, reason: &str) -> Result<(), ApiError>
@@ -166,7 +184,10 @@ impl SessionServer {
 impl SessionService for SessionServer {
     type WatchStream = SessionStream;
 
-    async fn start_restore(&self, request: Request<pb::StartRestoreRequest>) -> Result<Response<pb::StartRestoreResponse>, Status> {
+    async fn start_restore(
+        &self,
+        request: Request<pb::StartRestoreRequest>,
+    ) -> Result<Response<pb::StartRestoreResponse>, Status> {
         Ok(Response::new(self.start(request).await?))
     }
 

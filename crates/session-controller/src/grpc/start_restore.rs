@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crd_types::{AddonInfo, ObjectReference, RestoreDataSource, RestoreSession, RestoreSessionSpec, TaskReference, TypedObjectReference};
+use crd_types::{
+    AddonInfo, ObjectReference, RestoreDataSource, RestoreSession, RestoreSessionSpec, TaskReference, TypedObjectReference,
+};
 use proto_api::common::v1alpha1::ObjectRef;
 use proto_api::session::v1alpha1::StartRestoreRequest;
 use proto_api::status::ApiError;
@@ -15,11 +17,22 @@ const USUAL_TASK: &str = "logical-backup-restore";
 
 /// The object to create.
 pub fn restore_session(request: &StartRestoreRequest) -> Result<RestoreSession, ApiError> {
-    let StartRestoreRequest { restore_session, target, repository, snapshot, components, addon, task, parameters, encryption_secret } =
-        request;
+    let StartRestoreRequest {
+        restore_session,
+        target,
+        repository,
+        snapshot,
+        components,
+        addon,
+        task,
+        parameters,
+        encryption_secret,
+    } = request;
     let session = restore_session.clone().unwrap_or_default();
     let repository = repository.clone().unwrap_or_default();
-    for (value, what) in [(&session.namespace, "restore_session.namespace"), (&session.name, "restore_session.name"), (snapshot, "snapshot")] {
+    for (value, what) in
+        [(&session.namespace, "restore_session.namespace"), (&session.name, "restore_session.name"), (snapshot, "snapshot")]
+    {
         if value.is_empty() {
             return Err(ApiError::invalid_argument(format!("{what} is missing")));
         }
@@ -43,7 +56,10 @@ pub fn restore_session(request: &StartRestoreRequest) -> Result<RestoreSession, 
             name: Some(or(addon, USUAL_ADDON)),
             tasks: vec![TaskReference {
                 name: Some(or(task, USUAL_TASK)),
-                params: parameters.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect::<BTreeMap<_, _>>(),
+                params: parameters
+                    .iter()
+                    .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+                    .collect::<BTreeMap<_, _>>(),
                 ..TaskReference::default()
             }],
             ..AddonInfo::default()

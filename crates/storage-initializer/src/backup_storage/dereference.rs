@@ -33,6 +33,8 @@ pub(super) struct Observed {
     pub(super) repositories: Vec<Arc<Repository>>,
     /// Older storages at the same place, as `namespace/name`.
     pub(super) rivals: Vec<String>,
+    /// Older default storages of the same namespace, if this one wants to be the default too.
+    pub(super) defaults: Vec<String>,
 }
 
 impl Observed {
@@ -54,14 +56,16 @@ pub(super) async fn observe(controller: &BackupStorages, storage: BackupStorage)
     let secret = look_for_secret(controller, &storage).await?;
     let mut repositories = controller.repositories.filter(|repository| references::is_on(repository, &storage));
     repositories.sort_by_key(|repository| (repository.namespace(), repository.name_any()));
-    let mut rivals: Vec<String> = controller
-        .storages
-        .filter(|other| is_older(other, &storage) && same_place(other, &storage))
-        .iter()
-        .map(|other| references::display(other.as_ref()))
-        .collect();
-    rivals.sort();
-    Ok(Observed { storage, secret, repositories, rivals })
+    let older = controller.storages.filter(|other| is_older(other, &storage));
+    let named = |wanted: &dyn Fn(&BackupStorage) -> bool| {
+        let mut names: Vec<String> =
+            older.iter().filter(|other| wanted(other)).map(|other| references::display(other.as_ref())).collect();
+        names.sort();
+        names
+    };
+    let rivals = named(&|other| same_place(other, &storage));
+    let defaults = named(&|other| other.namespace() == storage.namespace() && is_default(other) && is_default(&storage));
+    Ok(Observed { storage, secret, repositories, rivals, defaults })
 }
 
 async fn look_for_secret(controller: &BackupStorages, storage: &BackupStorage) -> Result<SecretLook, BackupStorageError> {
@@ -77,6 +81,10 @@ async fn look_for_secret(controller: &BackupStorages, storage: &BackupStorage) -
         }),
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_default(storage: &BackupStorage) -> bool {
+    storage.spec.default.unwrap_or_default()
 }
 
 /// Of two storages at one place the older one stands; equal ages are told apart by UID.

@@ -124,7 +124,7 @@ impl Reconciler for BackupStorages {
         let storage = finalize::add(&api, FIELD_MANAGER, storage.as_ref(), FINALIZER).await?;
         self.own_writes.record(&storage);
 
-        let observed = dereference::observe(self, storage).await?;
+        let observed = Box::pin(dereference::observe(self, storage)).await?;
         let now = Timestamp::now();
         let finding = match validate::validate(&observed) {
             Verdict::Refused(finding) => self.looks.refused(&observed, finding),

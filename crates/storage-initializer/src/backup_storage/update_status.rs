@@ -68,10 +68,14 @@ fn wanted(finding: &Finding) -> Vec<Wanted> {
     match &finding.secret {
         Secret::NotNamed => {}
         Secret::Found => {
-            wanted.push(Wanted::yes(conditions::BACKEND_SECRET_FOUND, reason::BACKEND_SECRET_AVAILABLE, "Backend secret exists."))
+            wanted.push(Wanted::yes(
+                conditions::BACKEND_SECRET_FOUND,
+                reason::BACKEND_SECRET_AVAILABLE,
+                "Backend secret exists.",
+            ));
         }
         Secret::Missing(message) => {
-            wanted.push(Wanted::no(conditions::BACKEND_SECRET_FOUND, reason::BACKEND_SECRET_NOT_AVAILABLE, message.clone()))
+            wanted.push(Wanted::no(conditions::BACKEND_SECRET_FOUND, reason::BACKEND_SECRET_NOT_AVAILABLE, message.clone()));
         }
     }
     match &finding.initialised {
@@ -82,7 +86,7 @@ fn wanted(finding: &Finding) -> Vec<Wanted> {
             "Successfully initialized backend.",
         )),
         Initialised::No(message) => {
-            wanted.push(Wanted::no(conditions::BACKEND_INITIALIZED, reason::BACKEND_INITIALIZATION_FAILED, message.clone()))
+            wanted.push(Wanted::no(conditions::BACKEND_INITIALIZED, reason::BACKEND_INITIALIZATION_FAILED, message.clone()));
         }
     }
     if let Some(capability) = &finding.capability {

@@ -45,6 +45,13 @@ pub(super) fn validate(observed: &Observed) -> Verdict {
         );
         return Verdict::Refused(Finding::failed(secret, "PlaceTaken", message));
     }
+    if let Some(other) = observed.defaults.first() {
+        let message = format!(
+            "BackupStorage {other} is the default of namespace {namespace} already; set spec.default: false on BackupStorage {}",
+            observed.display()
+        );
+        return Verdict::Refused(Finding::failed(secret, "SecondDefault", message));
+    }
     Verdict::Usable
 }
 

@@ -59,7 +59,11 @@ pub(super) fn status(observed: &Observed, initialised: &Initialised, policy: Pol
         )),
         (Initialised::Waiting(_), true) => {}
         (Initialised::No(message), _) | (Initialised::Waiting(message), false) => {
-            wanted.push(Wanted::no(conditions::REPOSITORY_INITIALIZED, reason::REPOSITORY_INITIALIZATION_FAILED, message.clone()))
+            wanted.push(Wanted::no(
+                conditions::REPOSITORY_INITIALIZED,
+                reason::REPOSITORY_INITIALIZATION_FAILED,
+                message.clone(),
+            ));
         }
     }
     match sharing(observed, policy) {

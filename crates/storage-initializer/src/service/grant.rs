@@ -51,7 +51,7 @@ pub(super) async fn authorise(
 }
 
 async fn respond(api: &StorageApi, mover: &Mover, subject: &Subject) -> Result<IssueAccessResponse, ApiError> {
-    let scope = scope::of(api, mover, subject).await?;
+    let scope = Box::pin(scope::of(api, mover, subject)).await?;
     let secret = api.context.backends.secret(&scope.storage).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
     let empty = SecretData::new();
     let data = secret.as_ref().map(|secret| secret.data.as_ref().unwrap_or(&empty));

@@ -38,7 +38,7 @@ pub(super) struct Mover {
 /// a running mover of ours; `Unavailable` when the API server cannot be asked.
 pub(super) async fn recognise(api: &StorageApi, metadata: &MetadataMap) -> Result<Mover, ApiError> {
     let token = bearer_token(metadata)?;
-    let caller = api.reviewer.token(token, audience::STORAGE).await.map_err(review_failed)?;
+    let caller = api.reviewer.token(token, audience::STORAGE).await.map_err(|error| review_failed(&error))?;
     let not_a_mover = |what: &str| {
         ApiError::permission_denied(format!("{} {what}", caller.username))
             .with_remedy("only pods of Orlop's Jobs are given access, with the token that is mounted into them")
@@ -50,14 +50,14 @@ pub(super) async fn recognise(api: &StorageApi, metadata: &MetadataMap) -> Resul
         return Err(not_a_mover("shows a token that is not bound to a pod"));
     };
     let client = &api.context.client;
-    let pod = owners::running_pod(client, &namespace, bound).await.map_err(owner_failed)?;
-    let job = owners::job_of_pod(client, &pod).await.map_err(owner_failed)?;
+    let pod = owners::running_pod(client, &namespace, bound).await.map_err(|error| owner_failed(&error))?;
+    let job = owners::job_of_pod(client, &pod).await.map_err(|error| owner_failed(&error))?;
     let mover = claim(&job, &namespace, &bound.name)?;
     if !api.proof_keys.verify(&claims(&mover, &job), proof(&job)).await? {
         let problem = format!("Job {namespace}/{} bears no valid proof that Orlop made it", mover.job);
         return Err(ApiError::permission_denied(problem));
     }
-    if !owners::is_oldest_unfinished_pod(client, &job, &pod).await.map_err(owner_failed)? {
+    if !owners::is_oldest_unfinished_pod(client, &job, &pod).await.map_err(|error| owner_failed(&error))? {
         let problem = format!("Pod {namespace}/{} is not the one that Job {} runs", bound.name, mover.job);
         return Err(ApiError::permission_denied(problem));
     }
@@ -100,13 +100,13 @@ fn proof(job: &Job) -> &str {
 }
 
 /// What a failed review means to the caller.
-pub(super) fn review_failed(error: ReviewError) -> ApiError {
-    match &error {
+pub(super) fn review_failed(error: &ReviewError) -> ApiError {
+    match error {
         ReviewError::Unauthenticated { .. } => ApiError::unauthenticated(error.to_string()),
         ReviewError::Api(_) | ReviewError::TimedOut(_) => ApiError::unavailable(error.to_string()),
     }
 }
 
-fn owner_failed(error: OwnerError) -> ApiError {
+fn owner_failed(error: &OwnerError) -> ApiError {
     if error.is_retryable() { ApiError::unavailable(error.to_string()) } else { ApiError::permission_denied(error.to_string()) }
 }

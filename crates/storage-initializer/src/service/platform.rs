@@ -97,7 +97,7 @@ pub(super) async fn list_repositories(
             Some(known) => *known,
             None => {
                 let access = access("list", "repositories", &namespace, "");
-                let verdict = api.reviewer.allowed(&caller, &access).await.map_err(review_failed)?;
+                let verdict = api.reviewer.allowed(&caller, &access).await.map_err(|error| review_failed(&error))?;
                 visible.insert(namespace.clone(), verdict.allowed);
                 verdict.allowed
             }
@@ -165,7 +165,7 @@ fn snapshot_summary(snapshot: &Snapshot) -> SnapshotSummary {
 
 async fn recognise(api: &StorageApi, metadata: &MetadataMap) -> Result<Caller, ApiError> {
     deadline::required(metadata)?;
-    api.reviewer.token(bearer_token(metadata)?, audience::PLATFORM).await.map_err(review_failed)
+    api.reviewer.token(bearer_token(metadata)?, audience::PLATFORM).await.map_err(|error| review_failed(&error))
 }
 
 fn named(reference: Option<&ObjectRef>, field: &str) -> Result<(String, String), ApiError> {
@@ -187,7 +187,7 @@ async fn require(
     name: &str,
 ) -> Result<(), ApiError> {
     let wanted = access(verb, resource, namespace, name);
-    let verdict = api.reviewer.allowed(caller, &wanted).await.map_err(review_failed)?;
+    let verdict = api.reviewer.allowed(caller, &wanted).await.map_err(|error| review_failed(&error))?;
     if verdict.allowed {
         return Ok(());
     }

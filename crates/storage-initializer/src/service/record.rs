@@ -32,7 +32,7 @@ pub(super) async fn record(
     if !is_id(repository_id) {
         return Err(ApiError::invalid_argument("repository_id is not 64 hexadecimal digits"));
     }
-    let scope = scope::of(api, &mover, &subject).await?;
+    let scope = Box::pin(scope::of(api, &mover, &subject)).await?;
     if !scope.component_paths.iter().any(|path| path.to_string() == *component_path) {
         return Err(ApiError::invalid_argument(format!("component path {component_path} is not part of the grant")));
     }

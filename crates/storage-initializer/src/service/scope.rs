@@ -3,7 +3,10 @@
 
 use std::fmt::Debug;
 
-use crd_types::{BackupSession, BackupStorage, Repository, RestoreDataSource, RestoreSession, Snapshot, names};
+use crd_types::{
+    BackupSession, BackupSessionPhase, BackupStorage, Repository, RestoreDataSource, RestorePhase, RestoreSession, Snapshot,
+    names,
+};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt as _};
 use kube_kit::{error::within, owners::controller_of, secrets};
@@ -56,7 +59,7 @@ impl Scope {
 pub(super) async fn of(api: &StorageApi, mover: &Mover, subject: &Subject) -> Result<Scope, ApiError> {
     match subject {
         Subject::Backup { session, repository, component } => backup(api, mover, session, repository, component).await,
-        Subject::Restore { session, snapshot, component } => restore(api, mover, session, snapshot, component).await,
+        Subject::Restore { session, snapshot, component } => Box::pin(restore(api, mover, session, snapshot, component)).await,
         Subject::Retention { session, repository, component_paths } => {
             retention(api, mover, session, repository, component_paths).await
         }
@@ -83,7 +86,7 @@ async fn restore(
     component: &str,
 ) -> Result<Scope, ApiError> {
     let session: RestoreSession = fetch_exactly(api, &mover.namespace, session, &mover.session.uid).await?;
-    let is_complete = session.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_completed());
+    let is_complete = session.status.as_ref().and_then(|status| status.phase).is_some_and(RestorePhase::is_completed);
     refuse_complete(&session, is_complete)?;
     let source = session.spec.data_source.clone().unwrap_or_default();
     let snapshot: Snapshot = fetch(api, snapshot_namespace, snapshot).await?;
@@ -209,7 +212,7 @@ async fn password(
 
 async fn running_backup(api: &StorageApi, mover: &Mover, session: &str) -> Result<BackupSession, ApiError> {
     let session: BackupSession = fetch_exactly(api, &mover.namespace, session, &mover.session.uid).await?;
-    let is_complete = session.status.as_ref().and_then(|status| status.phase).is_some_and(|phase| phase.is_completed());
+    let is_complete = session.status.as_ref().and_then(|status| status.phase).is_some_and(BackupSessionPhase::is_completed);
     refuse_complete(&session, is_complete)?;
     Ok(session)
 }

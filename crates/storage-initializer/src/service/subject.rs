@@ -1,7 +1,7 @@
 //! What a mover claims to work for, held against what its Job was made for.
 
 use crd_types::labels::work;
-use planner::names::label_value;
+use planner::{layout::match_component, names::label_value};
 use proto_api::{
     common::v1alpha1::ObjectRef,
     status::ApiError,
@@ -53,7 +53,7 @@ pub(super) fn own(subject: Option<&AccessSubject>, mover: &Mover) -> Result<Subj
         }
         Wire::RestoreSession(RestoreSessionAccess { restore_session, snapshot, component }) => {
             let session = own_session(restore_session.as_ref(), "RestoreSession", work::RESTORE, mover)?;
-            own_component(component, mover)?;
+            own_source(component, mover)?;
             let snapshot = snapshot.as_ref().filter(|snapshot| !snapshot.name.is_empty());
             let snapshot = snapshot.ok_or_else(|| missing("snapshot"))?;
             let namespace = if snapshot.namespace.is_empty() { &mover.namespace } else { &snapshot.namespace };
@@ -105,6 +105,14 @@ fn own_component(component: &str, mover: &Mover) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+/// A restore names the Snapshot's component, which older Snapshots call otherwise than today's Jobs (specification §4.3).
+fn own_source(component: &str, mover: &Mover) -> Result<(), ApiError> {
+    match match_component(component, [mover.component.as_str()]) {
+        Some(_) => Ok(()),
+        None => own_component(component, mover),
+    }
 }
 
 /// The name of an object in the session's own namespace.
@@ -197,6 +205,25 @@ mod tests {
         for (subject, mover) in cases {
             let error = own(Some(&subject), &mover).unwrap_err();
             assert_eq!(error.code(), ErrorCode::PermissionDenied, "{error}");
+        }
+    }
+
+    /// Specification §4.3: what is `pod-0` in an old Snapshot is `dump-pod-0` in a Job.
+    #[test]
+    fn a_restore_may_name_an_older_component() {
+        let restore = |component: &str| AccessSubject {
+            subject: Some(Wire::RestoreSession(RestoreSessionAccess {
+                restore_session: Some(ObjectRef::named("RestoreSession", "demo", "web-nightly-1").with_uid("uid-1")),
+                snapshot: Some(ObjectRef::named("Snapshot", "prod", "s-1")),
+                component: component.to_owned(),
+            })),
+        };
+        let own_mover = mover("restore", "dump-pod-0");
+        for component in ["dump-pod-0", "pod-0"] {
+            assert!(own(Some(&restore(component)), &own_mover).is_ok(), "{component}");
+        }
+        for component in ["dump-pod-1", "pod-1", "", "dump"] {
+            assert!(own(Some(&restore(component)), &own_mover).is_err(), "{component}");
         }
     }
 

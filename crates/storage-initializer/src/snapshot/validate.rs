@@ -1,6 +1,6 @@
 //! When a Snapshot's copy is due. Pure.
 
-use crd_types::{Repository, Snapshot, SnapshotStatus, conditions};
+use crd_types::{Repository, Snapshot, SnapshotPhase, SnapshotStatus, conditions};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -38,7 +38,7 @@ fn components_ended(status: &SnapshotStatus) -> bool {
     if conditions::is_true(&status.conditions, conditions::BACKUP_INCOMPLETE) {
         return true;
     }
-    let ended = status.components.values().filter(|component| component.phase.is_some_and(|phase| phase.is_completed()));
+    let ended = status.components.values().filter(|component| component.phase.is_some_and(SnapshotPhase::is_completed));
     let expected = status.total_components.and_then(|total| usize::try_from(total).ok()).unwrap_or_default();
     expected > 0 && ended.count() >= expected
 }
@@ -74,7 +74,7 @@ mod tests {
 
     const END: &str = "2026-01-01T00:00:00Z";
 
-    fn snapshot(status: Value) -> Snapshot {
+    fn snapshot(status: &Value) -> Snapshot {
         serde_json::from_value(json!({
             "apiVersion": "storage.kubestash.com/v1alpha1", "kind": "Snapshot",
             "metadata": {"name": "s", "namespace": "demo"}, "status": status,
@@ -107,19 +107,19 @@ mod tests {
     #[case(json!({"totalComponents": 1, "components": {"a": component("Succeeded")}, "conditions": uploaded("False")}), Upload::Done)]
     fn the_copy_is_due_when_everything_has_ended(#[case] status: Value, #[case] expected: Upload) {
         let soon: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        assert_eq!(upload(&snapshot(status), soon), expected);
+        assert_eq!(upload(&snapshot(&status), soon), expected);
     }
 
     #[test]
     fn patience_ends() {
         let late: Timestamp = "2026-01-01T00:21:00Z".parse().unwrap();
         let status = json!({"totalComponents": 1, "components": {"dump": component("Succeeded")}});
-        assert_eq!(upload(&snapshot(status), late), Upload::Now { patience_is_over: true });
+        assert_eq!(upload(&snapshot(&status), late), Upload::Now { patience_is_over: true });
     }
 
     #[test]
     fn a_snapshot_counts_as_listed_when_named_or_pushed_out() {
-        let own = snapshot(json!({"snapshotTime": END}));
+        let own = snapshot(&json!({"snapshotTime": END}));
         let repository = |recent: Value| -> Repository {
             serde_json::from_value(json!({"metadata": {"name": "r"}, "status": {"recentSnapshots": recent}})).unwrap()
         };

@@ -6,6 +6,7 @@ use crate::{
     BlobType, Id, SaverOptions, SnapshotId,
     backup::testing::{Fixture, describe},
     format::{Node, NodeType, Snapshot, Time, file_mode},
+    restore::restore,
 };
 
 /// A tree's bytes, whatever its names; the engine's own writer refuses what we need here.
@@ -63,6 +64,29 @@ impl<'a> Forge<'a> {
     fn directory(&self, name: &[u8], nodes: &[Node]) -> Node {
         let subtree = self.save(BlobType::Tree, tree(nodes));
         Node { subtree: Some(subtree), ..node(name, NodeType::Dir) }
+    }
+
+    fn nodes_by_chance(&self, chance: &mut impl FnMut(u64) -> u64, canary: &Path, depth: u64) -> Vec<Node> {
+        let absolute = canary.join("f").display().to_string();
+        let names =
+            ["a", "b", "f", "link", "..", ".", "", "../canary/f", "a/b", "canary", "source", &absolute, "x\0y", "../../escaped"];
+        (0..chance(6))
+            .map(|_| {
+                let name = names[chance(names.len() as u64) as usize].as_bytes();
+                let made = match chance(8) {
+                    0..3 if depth > 0 => self.directory(name, &self.nodes_by_chance(chance, canary, depth - 1)),
+                    0..4 => self.file(name, &chance(u64::MAX).to_le_bytes()),
+                    4 => Self::link(name, canary),
+                    5 => Self::link(name, Path::new(["..", "../..", "../canary", "/", "a"][chance(5) as usize])),
+                    6 => node(name, NodeType::Fifo),
+                    _ => node(
+                        name,
+                        [NodeType::Socket, NodeType::Irregular, NodeType::Dir, NodeType::File][chance(4) as usize].clone(),
+                    ),
+                };
+                Node { links: chance(3), inode: chance(3), ..made }
+            })
+            .collect()
     }
 
     async fn snapshot(&self, nodes: &[Node], paths: &[&str]) -> SnapshotId {
@@ -207,6 +231,38 @@ async fn a_race_for_links_is_not_lost() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     attacker.join().unwrap();
     assert_eq!(fs::read_dir(&canary).unwrap().count(), 0);
+}
+
+/// Trees by chance from everything nasty, restored one over the other, so that each finds the links that the last one planted.
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_forged_snapshots_reach_nothing_outside() {
+    let fixture = Fixture::new().await;
+    let canary = fixture.path("canary");
+    fs::create_dir_all(canary.join("a/b")).unwrap();
+    for name in ["a/b/f", "f", "link"] {
+        fs::write(canary.join(name), b"untouched").unwrap();
+    }
+    let before = describe(&canary);
+    let forge = Forge::new(&fixture).await;
+    let mut state = 2_026_u64;
+    let mut chance = move |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    for _ in 0..300 {
+        let nodes = forge.nodes_by_chance(&mut chance, &canary, 4);
+        let snapshot = forge.snapshot(&nodes, if chance(2) == 0 { &["/"] } else { &["/a/b"] }).await;
+        let mut request = fixture.restore_request(snapshot);
+        request.sync = false;
+        // An error of the whole is as good as errors of entries, as long as nothing is reached.
+        let _ = restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await;
+    }
+    assert_eq!(describe(&canary), before);
+    let mut expected = vec!["canary", "repository", "source", "target"];
+    let mut outside: Vec<_> = fs::read_dir(fixture.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    outside.sort();
+    expected.sort_unstable();
+    assert_eq!(outside, expected);
 }
 
 /// One inode with two contents, links to what was not restored, sizes that lie, directories without trees, unknown types.

@@ -1,8 +1,14 @@
 //! What was backed up comes out as it was (invariant I9).
 
-use std::{fs, os::unix::fs::MetadataExt, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::MetadataExt, os::unix::fs::PermissionsExt, time::Duration};
 
-use crate::backup::testing::{Fixture, assert_same, describe, make_everything, noise};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Control, Error,
+    backup::testing::{Fixture, assert_same, describe, make_everything, noise},
+    restore::restore,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_comes_out_as_it_was_and_a_second_restore_writes_nothing() {
@@ -94,5 +100,38 @@ async fn many_files_and_few_handles() {
     let report = fixture.restore(request).await;
     assert!(report.is_complete());
     assert_eq!(report.files_restored, 1_506);
+    assert_same(&fixture.source(), &fixture.restored());
+}
+
+/// Reliability G3: a restore that was broken off anywhere and is run again ends with the same tree, and fetches only what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_broken_off_is_completed_by_the_next() {
+    let fixture = Fixture::new().await;
+    make_everything(&fixture.source());
+    for number in 0..8 {
+        fs::write(fixture.source().join(format!("big{number}")), noise(number, 9 << 20)).unwrap();
+    }
+    let backup = fixture.backup(fixture.request()).await;
+    let mut broken_off = 0;
+    for milliseconds in [1, 5, 20, 50, 100, 200] {
+        let token = CancellationToken::new();
+        let control = Control::new(token.clone());
+        let later = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            token.cancel();
+        });
+        let request = fixture.restore_request(backup.snapshot);
+        match restore(&fixture.repository, &fixture.guard.handle(), request, &control).await {
+            Ok(report) => assert!(report.is_complete()),
+            Err(error) => {
+                assert!(matches!(error, Error::Cancelled), "{error}");
+                broken_off += 1;
+            }
+        }
+        later.abort();
+    }
+    assert!(broken_off > 0);
+    let report = fixture.restore(fixture.restore_request(backup.snapshot)).await;
+    assert!(report.is_complete(), "{:?}", report.errors);
     assert_same(&fixture.source(), &fixture.restored());
 }

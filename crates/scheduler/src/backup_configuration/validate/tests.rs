@@ -119,7 +119,8 @@ fn one_repository_for_two_sessions_is_one_place() {
 
 #[test]
 fn words_that_mean_nothing_are_named() {
-    let cases: [(&str, fn(&mut BackupConfiguration)); 9] = [
+    type Change = fn(&mut BackupConfiguration);
+    let cases: [(&str, Change); 9] = [
         ("ConcurrencyPolicyInvalid", |configuration| {
             configuration.spec.sessions[0].scheduler.as_mut().unwrap().concurrency_policy = Some("Perhaps".to_owned());
         }),
