@@ -3,6 +3,7 @@
 //!
 //! `tests/scenarios` holds the scenarios; this library is what they are told in. Every wait is for a condition and has
 //! an end; what was seen last is part of the failure.
+#![allow(clippy::panic)] // a scenario fails by panicking
 
 pub mod cluster;
 pub mod files;

@@ -109,7 +109,7 @@ macro_rules! kind {
                         ..Default::default()
                     },
                     spec,
-                    ..Default::default()
+                    $(status: None::<$status>,)?
                 }
             }
 

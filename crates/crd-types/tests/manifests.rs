@@ -1,5 +1,5 @@
 //! Manifests as people write them, read into the types and written again.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use crd_types::{
     Addon, BackupBlueprint, BackupConfiguration, BackupSession, BackupSessionPhase, BackupStorage, BackupVerifier, Function,

@@ -122,7 +122,7 @@ mod tests {
         let target = &report.targets[0];
         assert_eq!((target.outcome, target.repository_bytes, target.integrity), (Outcome::Succeeded, Some(7), Some(true)));
         assert_eq!((target.snapshots[0].files, target.removed.as_slice()), (3, ["b".to_owned()].as_slice()));
-        assert_eq!(report.finished.map(|at| at.as_second()), Some(5));
+        assert_eq!(report.finished.map(jiff::Timestamp::as_second), Some(5));
     }
 
     fn prost_types_timestamp(seconds: i64) -> prost_types::Timestamp {

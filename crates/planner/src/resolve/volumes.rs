@@ -36,7 +36,7 @@ pub(super) fn resolve_volumes(
             *source = to_value(replaced, &place)?;
         }
     }
-    let volumes = sources.into_iter().map(|(name, source)| volume(name, source, variables, &place)).collect::<Result<_, _>>()?;
+    let volumes = sources.into_iter().map(|(name, source)| volume(name, &source, variables, &place)).collect::<Result<_, _>>()?;
     let mounts = filled(&task.definition.volume_mounts, variables, &place)?;
     Ok((volumes, mounts))
 }
@@ -47,8 +47,8 @@ pub(super) fn filled<T: Serialize + DeserializeOwned>(value: &T, variables: &Var
     from_value(value, place)
 }
 
-fn volume(name: String, source: Value, variables: &Variables, place: &str) -> Result<Volume, ResolveError> {
-    let mut source = substitute(&source, variables.as_map(), place)?;
+fn volume(name: String, source: &Value, variables: &Variables, place: &str) -> Result<Volume, ResolveError> {
+    let mut source = substitute(source, variables.as_map(), place)?;
     if let Some(fields) = source.as_object_mut() {
         // A claim for the life of the pod is exactly what an ephemeral volume is.
         if let Some(template) = fields.remove("volumeClaimTemplate") {

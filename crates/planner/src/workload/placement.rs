@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 use super::{
     WorkloadError,
-    target::{TargetView, is_finished, uses_claim},
+    target::{TargetView, is_finished, is_ours, uses_claim},
 };
 use crate::resolve::Verb;
 
@@ -101,8 +101,4 @@ fn attached_node(
 
 fn node_of(pod: &Pod) -> Option<String> {
     pod.spec.as_ref().and_then(|spec| spec.node_name.clone())
-}
-
-fn is_ours(pod: &Pod) -> bool {
-    pod.labels().contains_key(crd_types::labels::SESSION_UID)
 }

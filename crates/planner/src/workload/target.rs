@@ -145,7 +145,8 @@ impl TargetView {
     /// The revision a pod belongs to, if it is one of the target's.
     fn revision_of(&self, pod: &Pod, revisions: &[(&str, i64)]) -> Option<i64> {
         if self.kind == TargetKind::PersistentVolumeClaim {
-            return uses_claim(pod, &self.name).then_some(0);
+            // Our own movers use the claim too, but they say nothing about whose files are on it.
+            return (uses_claim(pod, &self.name) && !is_ours(pod)).then_some(0);
         }
         pod.owner_references().iter().find_map(|owner| {
             if owner.uid == self.uid {
@@ -164,6 +165,11 @@ pub(super) fn uses_claim(pod: &Pod, claim: &str) -> bool {
         // A generic ephemeral volume's claim bears the names of its pod and its volume.
         direct || (volume.ephemeral.is_some() && format!("{}-{}", pod.name_any(), volume.name) == claim)
     })
+}
+
+/// Whether a pod is a mover.
+pub(super) fn is_ours(pod: &Pod) -> bool {
+    pod.labels().contains_key(crd_types::labels::SESSION_UID)
 }
 
 /// Whether a pod may still touch its volumes and is not on its way out.

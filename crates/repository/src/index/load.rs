@@ -39,7 +39,7 @@ impl Repository {
                 }
                 // A prune replaced it between the listing and now; without our lock that may happen, with it it may not.
                 Err(error) if error.is_not_found() => {
-                    damaged.push(Damage { key: FileType::Index.key(&id), reason: error.to_string() })
+                    damaged.push(Damage { key: FileType::Index.key(&id), reason: error.to_string() });
                 }
                 Err(error) => return Err(error),
             }

@@ -35,7 +35,7 @@ impl Repository {
             match self.load_json::<LockFile>(FileType::Lock, &listed.id, control).await {
                 Ok(lock) => locks.push(LockHolder::new(listed.id, listed.modified, lock)),
                 Err(Error::Damaged { .. } | Error::BeyondLimit { .. }) => {
-                    locks.push(LockHolder::unreadable(listed.id, listed.modified))
+                    locks.push(LockHolder::unreadable(listed.id, listed.modified));
                 }
                 Err(error) if error.is_not_found() => return Ok(None),
                 Err(error) => return Err(error),

@@ -160,7 +160,7 @@ impl Repository {
             match listed.remove(&pack) {
                 None => report.errors.push(CheckError::PackMissing { pack, used_blobs: usage.used_blobs }),
                 Some(found) if found != usage.size() => {
-                    report.errors.push(CheckError::PackSize { pack, expected: usage.size(), found })
+                    report.errors.push(CheckError::PackSize { pack, expected: usage.size(), found });
                 }
                 Some(_) if options.read.includes(&pack) => to_read.push(pack),
                 Some(_) => {}

@@ -49,7 +49,7 @@ impl Repository {
                     report.errors.push(CheckError::PackDamaged { pack, reason: error.to_string() });
                 }
                 Err(error) if error.is_not_found() => {
-                    report.errors.push(CheckError::PackDamaged { pack, reason: "it is gone".into() })
+                    report.errors.push(CheckError::PackDamaged { pack, reason: "it is gone".into() });
                 }
                 Err(error) => return Err(error),
             }

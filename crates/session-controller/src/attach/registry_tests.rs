@@ -116,7 +116,7 @@ fn cancel_is_for_jobs() {
     let (_, mut other) = registry.attach(&retention);
     registry.cancel_jobs("uid", &["job-1".to_owned(), "job-2".to_owned()], "deadline exceeded");
     let cancel = Command::Cancel("deadline exceeded".to_owned());
-    assert_eq!(told(&mut first), [cancel.clone()]);
+    assert_eq!(told(&mut first), std::slice::from_ref(&cancel));
     assert_eq!(told(&mut other), []);
     let (_, mut late) = registry.attach(&claim(2));
     assert_eq!(told(&mut late), [cancel]);

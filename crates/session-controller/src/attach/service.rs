@@ -97,3 +97,7 @@ async fn hello(inbound: &mut Streaming<AttachRequest>) -> Result<Hello, Status> 
         _ => Err(missing()),
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

@@ -80,6 +80,12 @@ impl Reconciler for BackupSessions {
 }
 
 async fn reconcile(shared: &Shared, cached: &BackupSession) -> Result<Next, Error> {
+    if is_settled(cached) {
+        // Phases never go back, so a cache that says so is as good as the API server, and asks it nothing.
+        shared.ctx.registry.forget(&cached.uid().unwrap_or_default());
+        shared.ctx.queue.release(&format!("BackupSession {}/{}", cached.namespace().unwrap_or_default(), cached.name_any()));
+        return Ok(Next::Changed);
+    }
     let Some(mut validated) = fetch(shared, cached).await? else { return Ok(Next::Changed) };
     if validated.session.metadata.deletion_timestamp.is_some() {
         return cleanup::cleanup(shared, validated).await;
@@ -168,6 +174,12 @@ fn keep_place(shared: &Shared, validated: &Validated, plan: &Plan) {
     } else if plan.stage != Stage::Start {
         shared.ctx.queue.occupy(Occupant { session, ..Occupant::default() });
     }
+}
+
+/// Whether nothing is left to do for a session: it has ended and nobody deletes it.
+fn is_settled(session: &BackupSession) -> bool {
+    session.metadata.deletion_timestamp.is_none()
+        && session.status.as_ref().and_then(|status| status.phase).is_some_and(BackupSessionPhase::is_completed)
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {

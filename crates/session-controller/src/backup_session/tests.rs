@@ -169,7 +169,7 @@ async fn a_missing_function_is_waited_for() {
 #[tokio::test]
 async fn a_refused_job_is_told() {
     let scene = Scene::new();
-    scene.server.fail_next(Fault::Status(403, "Forbidden".into()), Matcher::of("create", "jobs"));
+    scene.server.fail_next(Fault::Status(403, "Forbidden"), Matcher::of("create", "jobs"));
     let next = scene.reconcile().await.unwrap();
     assert!(matches!(next, Next::After(_)), "{next:?}");
     assert!(scene.message(conditions::PROGRESSING).contains("Job"), "{}", scene.message(conditions::PROGRESSING));
@@ -190,8 +190,7 @@ async fn every_failed_write_is_survived() {
         ("patch", "backupsessions", "status"),
     ];
     for (verb, plural, subresource) in writes {
-        for fault in [Fault::Status(500, "InternalError".into()), Fault::Status(409, "Conflict".into()), Fault::AfterCommit(500)]
-        {
+        for fault in [Fault::Status(500, "InternalError"), Fault::Status(409, "Conflict"), Fault::AfterCommit(500)] {
             let scene = Scene::new();
             let mut matcher = Matcher::of(verb, plural);
             if !subresource.is_empty() {

@@ -93,7 +93,7 @@ async fn a_restore_runs_to_its_end() {
     assert_eq!(status.paused_backups[0].name, "web-backup");
     assert_eq!(status.target_found, Some(true));
     let jobs: Vec<Job> = scene.server.all();
-    assert_eq!(jobs.iter().map(|job| job.name_any()).collect::<Vec<_>>(), ["back"]);
+    assert_eq!(jobs.iter().map(kube::ResourceExt::name_any).collect::<Vec<_>>(), ["back"]);
     // Looking again makes nothing more (I11).
     scene.reconcile().await.unwrap();
     assert_eq!(scene.server.all::<Job>().len(), 1);
