@@ -192,5 +192,5 @@ subjects:
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "orlop.name" . }}]
-  verbs: [get, update, patch]
+  verbs: [get, patch]
 {{- end }}

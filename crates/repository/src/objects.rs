@@ -143,14 +143,26 @@ impl Objects {
         control
             .run(async {
                 let options = GetOptions { range: Some((start..end).into()), ..GetOptions::default() };
-                let result =
-                    self.store.get_opts(&path(&key)?, options).await.map_err(|source| store_error("read", &key, source))?;
+                let result = match self.store.get_opts(&path(&key)?, options).await {
+                    Ok(result) => result,
+                    Err(source) => return Err(self.why_no_range(pack, end, store_error("read", &key, source)).await),
+                };
                 if result.range != (start..end) {
                     return Err(Error::damaged(&key, format!("it ends before byte {end}")));
                 }
                 self.body(&key, result, control).await
             })
             .await
+    }
+
+    /// Why a part could not be read. Stores refuse a range beyond the end each in words of their own, so the size tells.
+    async fn why_no_range(&self, pack: &Id, end: u64, refusal: Error) -> Error {
+        match self.head(FileType::Pack, pack).await {
+            Ok(Some(listed)) if listed.size < end => {
+                Error::damaged(FileType::Pack.key(pack), format!("it has {} bytes and ends before byte {end}", listed.size))
+            }
+            _ => refusal,
+        }
     }
 
     /// Writes an object. Ids are sums of the content, so writing one twice is harmless.

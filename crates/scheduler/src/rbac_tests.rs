@@ -27,7 +27,7 @@ use proto_api::{
 };
 use serde_json::json;
 use service_kit::readiness::Readiness;
-use testkit::fixtures;
+use testkit::{Fault, Matcher, fixtures};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -72,6 +72,8 @@ async fn the_chart_grants_exactly_what_is_used() {
 async fn used() -> Rules {
     let world = World::new("2026-03-01T20:00:00Z");
     world.server.forget_requests();
+    // Another replica was faster: what it made is looked at.
+    world.server.fail_next(Fault::Status(409, "AlreadyExists"), Matcher::of("create", "backupsessions"));
     world.server.answer_tokens(|token, audiences| {
         let audience = if token == "tool" { audience::PLATFORM } else { audience::SCHEDULE };
         (audiences == [audience]).then(|| fixtures::service_account_user(NAMESPACE, "default", "one-pod", "node-a"))

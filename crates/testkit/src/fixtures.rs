@@ -7,7 +7,7 @@ use crd_types::{
     Addon, BackupConfiguration, BackupSession, BackupStorage, Function, Repository, RestoreSession, RetentionPolicy, Snapshot,
 };
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, ReplicaSet},
     authentication::v1::UserInfo,
     batch::v1::Job,
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret},
@@ -137,6 +137,24 @@ pub fn deployment(namespace: &str, name: &str) -> Deployment {
             },
         },
     }))
+}
+
+/// The ReplicaSet of a Deployment that the API server holds, and the pod of it that runs on `node`.
+#[must_use]
+pub fn pod_of(deployment: &Deployment, node: &str) -> (ReplicaSet, Pod) {
+    let [namespace, name, uid] = [&deployment.metadata.namespace, &deployment.metadata.name, &deployment.metadata.uid]
+        .map(|part| part.as_deref().unwrap_or_default());
+    let replica_set_uid = format!("uid-replica-set-{name}");
+    let replica_set = object(json!({
+        "metadata": {
+            "namespace": namespace, "name": format!("{name}-1"), "uid": replica_set_uid,
+            "annotations": { "deployment.kubernetes.io/revision": "1" },
+            "ownerReferences": owners(Some(["apps/v1", "Deployment", name, uid])),
+        },
+        "spec": { "replicas": 1, "selector": { "matchLabels": { "app": name } } },
+    }));
+    let owner = ["apps/v1", "ReplicaSet", &format!("{name}-1"), &replica_set_uid];
+    (replica_set, pod(namespace, &format!("{name}-1-0"), node, Some(owner)))
 }
 
 /// A bound ReadWriteOnce claim of the volume `pv-<name>`.

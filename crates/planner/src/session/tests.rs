@@ -332,11 +332,11 @@ fn a_refused_job_ends_the_session_in_the_end() {
     let mut world = World::new();
     world.job_refusal = Some("exceeded quota".to_owned());
     world.settle();
-    assert_eq!((world.phase(), world.reason()), (BackupSessionPhase::Running, JOB_REFUSED));
+    assert_eq!((world.phase(), world.reason()), (BackupSessionPhase::Pending, JOB_REFUSED));
     assert!(begun(&world.session).is_empty(), "no attempt is lost");
     world.advance(299);
     world.settle();
-    assert_eq!(world.phase(), BackupSessionPhase::Running);
+    assert_eq!(world.phase(), BackupSessionPhase::Pending);
     world.advance(1);
     world.settle();
     world.settle();

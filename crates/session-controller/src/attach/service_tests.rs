@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crd_types::BackupSession;
+use crd_types::{BackupSession, labels};
 use jiff::Timestamp;
 use planner::session::ATTEMPTS_ANNOTATION;
 use proto_api::common::v1alpha1::{ObjectRef, TransferProgress};
@@ -44,7 +44,7 @@ impl Scene {
         session.status = Some(fixtures::object(json!({"snapshots": [{"name": "web-1", "repository": "web-repo"}]})));
         let uid = server.put(&session).metadata.uid.unwrap();
         let mut snapshot = fixtures::snapshot(&repository, "web-1", "web-1");
-        snapshot.metadata.annotations = Some([("orlop.dev/session-uid".to_owned(), uid.clone())].into());
+        snapshot.metadata.labels.get_or_insert_default().insert(labels::SESSION_UID.to_owned(), uid.clone());
         snapshot.status = Some(fixtures::object(json!({"totalComponents": 1, "components": {
             "dump": {"phase": "Pending", "path": "repository/v1/nightly/dump"}}})));
         server.put(&snapshot);

@@ -29,7 +29,10 @@ impl Scene {
         server.put(&fixtures::retention_policy(SHOP, "keep"));
         server.put(&fixtures::addon());
         server.put(&fixtures::function("workload-backup", "backup"));
-        server.put(&fixtures::deployment(SHOP, "web"));
+        let deployment = server.put(&fixtures::deployment(SHOP, "web"));
+        let (replica_set, pod) = fixtures::pod_of(&deployment, "worker");
+        server.put(&replica_set);
+        server.put(&pod);
         server.put(&fixtures::claim(SHOP, "data"));
         server.put(&fixtures::repository(SHOP, "web-repo"));
         let mut configuration = fixtures::backup_configuration(SHOP, "web-backup");

@@ -116,12 +116,14 @@ impl World {
         self.now = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
     }
 
-    /// Passes until nothing follows at once.
+    /// Passes until nothing follows: a write of a pass is an event that starts the next.
     pub fn settle(&mut self) {
         for _ in 0..20 {
+            let before = (self.session.clone(), self.snapshots.clone(), self.jobs.clone());
             let plan = self.plan();
             let again = plan.again;
-            if !self.perform(plan) || !again {
+            let unchanged = |world: &Self| before == (world.session.clone(), world.snapshots.clone(), world.jobs.clone());
+            if !self.perform(plan) || (!again && unchanged(self)) {
                 return;
             }
         }
