@@ -30,10 +30,11 @@ stripped() { # program: a copy without debug information, which doubles the imag
 
 build_orlop_images() {
   local program files=()
-  # The same selection as the tests build, so that every dependency is compiled with one set of features, once.
+  # A test among the targets makes cargo choose the features that the tests are built with, so that no dependency is
+  # compiled twice; the unit tests themselves, half of all compiling, are left to those who run them.
   say "compiling Orlop"
   # ORLOP_PREBUILT=1 takes the programs as they are, for who has just compiled them some other way.
-  [ -n "${ORLOP_PREBUILT:-}" ] || (cd "$PROJECT_DIR" && cargo build --quiet --locked --workspace --all-targets)
+  [ -n "${ORLOP_PREBUILT:-}" ] || (cd "$PROJECT_DIR" && cargo build --quiet --locked --workspace --bins --test scenarios)
   for program in "${SERVICES[@]}"; do files+=("$(stripped "$BUILD_DIR/$program")=/usr/bin/$program:755"); done
   mapfile -t libraries < <(libraries_of "${SERVICES[@]/#/$BUILD_DIR/}")
   python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-control-plane.tar" "$ORLOP_REGISTRY/orlop-control-plane:$ORLOP_TAG" --user 65532:65532 --architecture "$ARCHITECTURE" "${files[@]}" "${libraries[@]}" "${ETC_FILES[@]}"
