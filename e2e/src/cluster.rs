@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 /// Kind, API group and version, plural; every kind that a scenario touches.
 const KINDS: &[(&str, &str, &str, &str)] = &[
+    ("Node", "", "v1", "nodes"),
     ("BackupStorage", "storage.kubestash.com", "v1alpha1", "backupstorages"),
     ("Repository", "storage.kubestash.com", "v1alpha1", "repositories"),
     ("RetentionPolicy", "storage.kubestash.com", "v1alpha1", "retentionpolicies"),

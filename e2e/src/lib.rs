@@ -8,10 +8,12 @@
 pub mod cluster;
 pub mod files;
 pub mod object_store;
+pub mod platform;
 pub mod processes;
 pub mod proxy;
 pub mod restic;
 pub mod tenant;
+pub mod traces;
 
 pub use cluster::Cluster;
 pub use tenant::Tenant;

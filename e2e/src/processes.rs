@@ -60,13 +60,17 @@ pub fn cluster_program(name: &str) -> Result<u32> {
     Ok(fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?.trim().parse()?)
 }
 
-/// Stops one of the cluster's own programs until dropped.
+/// Stops a process until dropped.
 pub struct Stopped(u32);
 
 impl Stopped {
-    /// Sends SIGSTOP.
+    /// Sends SIGSTOP to a program of the cluster.
     pub async fn program(name: &str) -> Result<Self> {
-        let pid = cluster_program(name)?;
+        Self::process(cluster_program(name)?).await
+    }
+
+    /// Sends SIGSTOP to a process of a pod.
+    pub async fn process(pid: u32) -> Result<Self> {
         signal(pid, "STOP").await?;
         Ok(Self(pid))
     }

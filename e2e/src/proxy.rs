@@ -24,6 +24,8 @@ pub enum Behaviour {
     Unreachable,
     /// Answers every request with 503.
     Unavailable,
+    /// Answers requests whose path holds this with 503 and passes the others on.
+    Without(&'static str),
 }
 
 /// A running proxy; dropping it ends it.
@@ -79,14 +81,20 @@ async fn accept(
     bytes_up: Arc<AtomicU64>,
     bytes_down: Arc<AtomicU64>,
 ) {
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        // A connection that was given up before it was accepted is no reason to serve nobody any more.
+        let Ok((client, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
         let (behaviour, bytes_up, bytes_down) = (behaviour.clone(), Arc::clone(&bytes_up), Arc::clone(&bytes_down));
         tokio::spawn(async move {
             let now = *behaviour.borrow();
             let result = match now {
                 Behaviour::Unreachable => Ok(()),
                 Behaviour::Unavailable => answer_503(client).await,
-                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, behaviour, bytes_up, bytes_down).await,
+                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, &[], behaviour, bytes_up, bytes_down).await,
+                Behaviour::Without(refused) => relay_unless(refused, client, behaviour, bytes_up, bytes_down).await,
             };
             // A cut connection is what the proxy is for.
             drop(result);
@@ -94,26 +102,65 @@ async fn accept(
     }
 }
 
+/// Whether a connection that was made under one behaviour must not live under another.
+fn is_cut(born: Behaviour, now: Behaviour) -> bool {
+    match now {
+        Behaviour::Unreachable | Behaviour::Unavailable => true,
+        Behaviour::Without(_) => born != now,
+        Behaviour::Faithful | Behaviour::Throttled(_) => false,
+    }
+}
+
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 async fn answer_503(mut client: TcpStream) -> std::io::Result<()> {
     let mut request = vec![0; 64 << 10];
     let _ = client.read(&mut request).await?;
-    client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
+    client.write_all(UNAVAILABLE).await
 }
 
-async fn relay(
-    client: TcpStream,
+/// One request a connection, so that each is looked at: the server is asked to close after its answer.
+async fn relay_unless(
+    refused: &str,
+    mut client: TcpStream,
     behaviour: watch::Receiver<Behaviour>,
     bytes_up: Arc<AtomicU64>,
     bytes_down: Arc<AtomicU64>,
 ) -> std::io::Result<()> {
-    let server = TcpStream::connect((HOST_ADDRESS, PORT)).await?;
+    let mut head = Vec::new();
+    let line_end = loop {
+        if client.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+        if let Some(end) = head.windows(2).position(|pair| pair == b"\r\n") {
+            break end;
+        }
+    };
+    if String::from_utf8_lossy(&head[..line_end]).contains(refused) {
+        return client.write_all(UNAVAILABLE).await;
+    }
+    head.splice(line_end..line_end, *b"\r\nConnection: close");
+    relay(client, &head, behaviour, bytes_up, bytes_down).await
+}
+
+/// Passes everything on, after `head` that was read already.
+async fn relay(
+    client: TcpStream,
+    head: &[u8],
+    behaviour: watch::Receiver<Behaviour>,
+    bytes_up: Arc<AtomicU64>,
+    bytes_down: Arc<AtomicU64>,
+) -> std::io::Result<()> {
+    let mut server = TcpStream::connect((HOST_ADDRESS, PORT)).await?;
+    server.write_all(head).await?;
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     let mut cut = behaviour.clone();
+    let born = *behaviour.borrow();
     tokio::select! {
         result = copy(client_read, server_write, behaviour.clone(), bytes_up) => result,
         result = copy(server_read, client_write, behaviour, bytes_down) => result,
-        _ = cut.wait_for(|now| matches!(now, Behaviour::Unreachable | Behaviour::Unavailable)) => Ok(()),
+        _ = cut.wait_for(|now| is_cut(born, *now)) => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A scenario's own world: namespace, bucket, secrets, storage, workload with files. Nothing is shared between scenarios
 //! but the cluster and Orlop itself, so they run side by side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -128,31 +128,45 @@ impl Tenant {
 
     /// A claim with a volume of its own on a node.
     pub async fn claim(&self, claim: &str, node: &str) -> Result<PathBuf> {
+        let on_node = |folder: &Path| {
+            json!({
+                "local": {"path": folder},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}}
+            })
+        };
+        self.claim_of(claim, "ReadWriteOnce", on_node).await
+    }
+
+    async fn claim_of(&self, claim: &str, mode: &str, place: impl Fn(&Path) -> Value) -> Result<PathBuf> {
         let folder = self.volume(claim);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)?;
         let name = format!("{}-{claim}", self.namespace);
         self.cluster.delete("PersistentVolume", "", &name).await?;
         self.cluster.until_gone("PersistentVolume", "", &name, READY_LIMIT).await?;
-        self.cluster
-            .apply(json!({
-                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-                "spec": {
-                    "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
-                    "storageClassName": "e2e", "claimRef": {"namespace": self.namespace, "name": claim}, "local": {"path": folder},
-                    "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
-                        {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}}
-                }
-            }))
-            .await?;
+        let mut volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": "1Gi"}, "accessModes": [mode], "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "e2e", "claimRef": {"namespace": self.namespace, "name": claim}
+            }
+        });
+        merge(&mut volume["spec"], &place(&folder));
+        self.cluster.apply(volume).await?;
         self.cluster
             .apply(json!({
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim, "namespace": self.namespace},
-                "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "e2e", "volumeName": name,
+                "spec": {"accessModes": [mode], "storageClassName": "e2e", "volumeName": name,
                          "resources": {"requests": {"storage": "1Gi"}}}
             }))
             .await?;
         Ok(folder)
+    }
+
+    /// A claim that pods of every node may use at once: both nodes of the cluster see this machine's folders.
+    pub async fn shared_claim(&self, claim: &str) -> Result<PathBuf> {
+        self.claim_of(claim, "ReadWriteMany", |folder| json!({"hostPath": {"path": folder}})).await
     }
 
     /// A Deployment of one pod that mounts a claim at `/data`, running as root. Returns the folder behind the claim.
@@ -163,6 +177,12 @@ impl Tenant {
     /// The same with a pod and a container security context.
     pub async fn workload_with(&self, name: &str, node: &str, pod_security: Value, container_security: Value) -> Result<PathBuf> {
         let folder = self.claim(name, node).await?;
+        self.deployment(name, pod_security, container_security).await?;
+        Ok(folder)
+    }
+
+    /// A Deployment of one pod that mounts the claim of its name at `/data`.
+    pub async fn deployment(&self, name: &str, pod_security: Value, container_security: Value) -> Result<()> {
         self.cluster
             .apply(json!({
                 "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": self.namespace},
@@ -179,8 +199,7 @@ impl Tenant {
             }))
             .await?;
         let available = |object: &Value| object.pointer("/status/readyReplicas").and_then(Value::as_i64) == Some(1);
-        self.cluster.until("Deployment", &self.namespace, name, READY_LIMIT, "the workload's pod", available).await?;
-        Ok(folder)
+        self.cluster.until("Deployment", &self.namespace, name, READY_LIMIT, "the workload's pod", available).await.map(drop)
     }
 
     /// A BackupConfiguration manifest named `backup` with one session `full` into Repository `repository`.
@@ -343,7 +362,9 @@ impl Tenant {
     /// The pod of the session's Job for that work, once it runs.
     pub async fn mover_pod(&self, session: &Value) -> Result<Value> {
         let selector = format!("orlop.dev/session-uid={}", text(session, "/metadata/uid"));
-        let running = |items: &[Value]| items.iter().find(|item| phase(item) == "Running").cloned();
+        // A pod on its way out is still listed for as long as a finalizer of the Job controller holds it.
+        let is_alive = |pod: &Value| phase(pod) == "Running" && pod.pointer("/metadata/deletionTimestamp").is_none();
+        let running = |items: &[Value]| items.iter().find(|item| is_alive(item)).cloned();
         self.cluster.until_list("Pod", &self.namespace, &selector, READY_LIMIT, "a running mover pod", running).await
     }
 

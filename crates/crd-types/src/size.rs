@@ -72,15 +72,15 @@ pub fn format_speed(bytes_per_second: u64) -> String {
     format!("{}/s", format_decimal(bytes_per_second))
 }
 
-/// A share in the notation of progress. Nothing to do counts as done.
+/// A share in the notation of progress; none while the total is not known.
 ///
 /// ```
-/// assert_eq!(crd_types::size::format_percent(1, 3), "33.33%");
+/// assert_eq!(crd_types::size::format_percent(1, 3).as_deref(), Some("33.33%"));
 /// ```
 #[must_use]
-pub fn format_percent(done: u64, total: u64) -> String {
-    let share = if total == 0 { 100.0 } else { (done as f64 / total as f64 * 100.0).min(100.0) };
-    format!("{share:.2}%")
+pub fn format_percent(done: u64, total: u64) -> Option<String> {
+    let share = || (done as f64 / total as f64 * 100.0).min(100.0);
+    (total > 0).then(|| format!("{:.2}%", share()))
 }
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(format_decimal(12_345), "12.35kB");
         assert_eq!(format_decimal(1_234_567), "1.235MB");
         assert_eq!(format_speed(20_000_000), "20MB/s");
-        assert_eq!(format_percent(0, 0), "100.00%");
-        assert_eq!(format_percent(5, 3), "100.00%");
+        assert_eq!(format_percent(0, 0), None);
+        assert_eq!(format_percent(5, 3).as_deref(), Some("100.00%"));
     }
 }

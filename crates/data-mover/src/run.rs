@@ -59,7 +59,8 @@ async fn live(work: Work, environment: Arc<AgentEnvironment>, terminated: Cancel
         }
     };
     tracing::info!(targets = assignment.targets.len(), "attached");
-    tokio::spawn(stop_at_deadline(link.clone(), stop.clone()).in_current_span());
+    // Outside of the mover's span, which ends, and is exported, only when no task holds it any more.
+    tokio::spawn(stop_at_deadline(link.clone(), stop.clone()));
     let outcome = finish(do_work(work, &environment, assignment, limits, &link, &stop).await, started);
     tracing::info!(exit = ?Exit::of(&outcome), peak_memory_bytes = outcome.peak_memory_bytes, "work ended");
     leave_last_words(&environment.termination_log, &outcome);
@@ -143,7 +144,7 @@ async fn report(link: &Link, outcome: Outcome, terminated: &CancellationToken, p
     if !acknowledged {
         tracing::warn!("the outcome was not acknowledged; it stands in the termination message");
     }
-    link.close();
+    link.close().await;
 }
 
 async fn stop_when_terminated(terminated: CancellationToken, stop: Stop) {

@@ -6,13 +6,12 @@ use planner::{
     build::PodManners,
     schedule::{ScheduleError, parse_time_zone},
 };
+use service_kit::environment;
 
 use crate::args::TriggerArgs;
 
 /// Port of every service's gRPC.
 const GRPC_PORT: u16 = 9443;
-/// Variables by which a cluster names its proxy; what holds for Orlop holds for its trigger pods.
-const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
 
 /// Everything that an administrator chose.
 #[derive(Clone, Debug)]
@@ -38,26 +37,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the arguments, and the proxy from this process's environment.
+    /// Reads the arguments, and what pods inherit from this process's environment.
     ///
     /// # Errors
     /// [`ScheduleError::Zone`] for a time zone that does not exist.
     pub fn new(namespace: &str, trigger: &TriggerArgs, cross_namespace_secrets: SecretRule) -> Result<Self, ScheduleError> {
-        let proxy = PROXY_VARIABLES
-            .iter()
-            .filter_map(|name| {
-                std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| ((*name).to_owned(), value))
-            })
-            .collect();
         let server_name = format!("orlop-scheduler.{namespace}.svc");
         Ok(Self {
             image: trigger.mover_image.clone(),
             manners: PodManners {
                 image_pull_secrets: trigger.mover_image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
                 image_pull_policy: Some(trigger.mover_image_pull_policy.clone()),
-                proxy,
                 no_proxy_hosts: vec![format!("{namespace}.svc"), format!("{namespace}.svc.cluster.local")],
-                ..PodManners::default()
+                ..PodManners::inherited(environment::variables())
             },
             service_account: trigger.trigger_service_account.clone(),
             address: format!("{server_name}:{GRPC_PORT}"),

@@ -8,6 +8,7 @@ pub mod args;
 pub mod auth;
 pub mod client;
 pub mod deadline;
+pub mod environment;
 pub mod grpc;
 mod grpc_metrics;
 pub mod http;

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use planner::admission::Limits;
 use planner::build::PodManners;
+use service_kit::environment;
 
 use crate::args::{AdmissionArgs, MoverArgs};
 
 /// Port of every service's gRPC.
 const GRPC_PORT: u16 = 9443;
-/// Variables by which a cluster names its proxy; what holds for Orlop holds for its movers.
-const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
 
 /// What a Job's pod is told of the control plane.
 #[derive(Clone, Debug)]
@@ -54,24 +53,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the arguments, and the proxy from this process's environment.
+    /// Reads the arguments, and what pods inherit from this process's environment.
     pub fn new(namespace: &str, mover: &MoverArgs, admission: &AdmissionArgs) -> Self {
-        let proxy = PROXY_VARIABLES
-            .iter()
-            .filter_map(|name| {
-                std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| ((*name).to_owned(), value))
-            })
-            .collect();
         let some = |limit: u32| (limit > 0).then_some(limit);
         Self {
             mover_image: mover.mover_image.clone(),
             manners: PodManners {
                 image_pull_secrets: mover.mover_image_pull_secrets.iter().filter(|name| !name.is_empty()).cloned().collect(),
                 image_pull_policy: Some(mover.mover_image_pull_policy.clone()),
-                proxy,
                 no_proxy_hosts: vec![format!("{namespace}.svc"), format!("{namespace}.svc.cluster.local")],
                 default_requests: quantities(&mover.mover_requests),
                 default_limits: quantities(&mover.mover_limits),
+                ..PodManners::inherited(environment::variables())
             },
             services: Services::of_namespace(namespace),
             progress_interval: mover.progress_interval(),

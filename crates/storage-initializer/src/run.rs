@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use crd_types::{BackupStorage, Repository, Snapshot, labels};
 use futures::future::try_join;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, runtime::watcher};
+use kube::{Api, runtime::watcher};
 use kube_kit::{
-    controller::{ControllerMetrics, Options, Runner},
+    controller::{ControllerMetrics, Options, Runner, Store},
     events::Events,
     lease::{Elector, Leadership, LeaseConfig, wait_until_leading},
-    own_writes::OwnWrites,
+    own_writes::{Key, OwnWrites},
     secrets::TlsWatcher,
 };
 use prometheus_client::metrics::gauge::Gauge;
@@ -55,12 +55,12 @@ const NAME: &str = "orlop-storage-initializer";
 /// Whatever made a part of the process end, in one sentence.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let Args { common, server, leader: leader_args, shared_storage_keys, cross_namespace_secrets } = args;
-    let telemetry = telemetry::init("storage-initializer", &common.log)?;
+    let telemetry = telemetry::init(NAME, &common.log)?;
     let client = kube_kit::client::connect().await.context("cannot reach the API server")?;
     let readiness = Readiness::new();
     let mut supervisor = Supervisor::new(readiness.clone());
 
-    let mut metrics = Metrics::new("storage-initializer", env!("CARGO_PKG_VERSION"));
+    let mut metrics = Metrics::new(NAME, env!("CARGO_PKG_VERSION"));
     let initializer_metrics = InitializerMetrics::register(metrics.registry());
     let grpc_metrics = GrpcMetrics::register(metrics.registry());
     let leader = Gauge::<i64>::default();
@@ -145,10 +145,19 @@ impl Controllers {
         let snapshots =
             Runner::new(snapshot::CONTROLLER, Api::all(client.clone()), options, metrics.clone(), snapshot_writes.clone());
         let objects = Objects { storages: storages.store(), repositories: repositories.store(), snapshots: snapshots.store() };
+        let (to_storages, to_repositories, to_snapshots) = (storages.trigger(), repositories.trigger(), snapshots.trigger());
+        let known_repositories = repositories.store();
         Self {
-            storages: watch_for_storages(storages, client),
-            repositories: watch_for_repositories(repositories, client, &context.namespace),
-            snapshots: watch_for_snapshots(snapshots, client),
+            storages: storages.tells(to_repositories.clone(), repositories_of_storage(known_repositories)),
+            repositories: repositories
+                .tells(to_storages, storage_of_repository())
+                .tells(to_snapshots, snapshots_of_repository())
+                .watches_meta(
+                    Api::<ConfigMap>::namespaced(client.clone(), &context.namespace),
+                    watcher::Config::default().labels(labels::REPOSITORY_NAME),
+                    |metadata| repository_ids::repository_of(metadata).into_iter().collect(),
+                ),
+            snapshots: snapshots.tells(to_repositories, repository_of_snapshot()),
             storage_writes,
             repository_writes,
             snapshot_writes,
@@ -158,26 +167,29 @@ impl Controllers {
 }
 
 /// A storage sums up its Repositories.
-fn watch_for_storages(runner: Runner<BackupStorage>, client: &Client) -> Runner<BackupStorage> {
+fn storage_of_repository() -> impl Fn(&Repository) -> Vec<Key> + Send {
     let changes = Changes::of(|repository: &Repository| {
         let status = repository.status.clone().unwrap_or_default();
         let conditions = status.conditions.into_iter().map(|condition| (condition.type_, condition.message));
         (repository.metadata.generation, status.phase, status.size, conditions.collect::<Vec<_>>())
     });
-    runner.watches(Api::all(client.clone()), watcher::Config::default(), move |repository: &Repository| {
-        let storage = references::storage_of(repository).filter(|_| changes.has(repository));
-        storage.into_iter().collect()
-    })
+    move |repository| references::storage_of(repository).filter(|_| changes.has(repository)).into_iter().collect()
 }
 
-/// A Repository needs its storage, sums up its Snapshots and mirrors the ids on record.
-fn watch_for_repositories(runner: Runner<Repository>, client: &Client, namespace: &str) -> Runner<Repository> {
-    let known = runner.store();
-    let storage_changes = Changes::of(|storage: &BackupStorage| {
+/// A Repository needs its storage.
+fn repositories_of_storage(known: Store<Repository>) -> impl Fn(&BackupStorage) -> Vec<Key> + Send {
+    let changes = Changes::of(|storage: &BackupStorage| {
         let phase = storage.status.as_ref().and_then(|status| status.phase);
         (storage.metadata.generation, phase)
     });
-    let snapshot_changes = Changes::of(|snapshot: &Snapshot| {
+    move |storage| {
+        if changes.has(storage) { known.keys(|repository| references::is_on(repository, storage)) } else { Vec::new() }
+    }
+}
+
+/// A Repository sums up its Snapshots.
+fn repository_of_snapshot() -> impl Fn(&Snapshot) -> Vec<Key> + Send {
+    let changes = Changes::of(|snapshot: &Snapshot| {
         let status = snapshot.status.clone().unwrap_or_default();
         let components = status.components.into_values().map(|component| {
             let ids = component.restic_stats.into_iter().filter_map(|stats| stats.summary?.id);
@@ -186,40 +198,27 @@ fn watch_for_repositories(runner: Runner<Repository>, client: &Client, namespace
         let taken = status.snapshot_time.map(|time| time.0);
         (status.phase, status.size, status.integrity, taken, components.collect::<Vec<_>>())
     });
-    runner
-        .watches(Api::all(client.clone()), watcher::Config::default(), move |storage: &BackupStorage| {
-            if storage_changes.has(storage) {
-                known.keys(|repository| references::is_on(repository, storage))
-            } else {
-                Vec::new()
-            }
-        })
-        .watches(Api::all(client.clone()), watcher::Config::default(), move |snapshot: &Snapshot| {
-            let repository = snapshot.spec.repository.clone().filter(|_| snapshot_changes.has(snapshot));
-            repository.map(|name| (references::namespace(snapshot), name)).into_iter().collect()
-        })
-        .watches_meta(
-            Api::<ConfigMap>::namespaced(client.clone(), namespace),
-            watcher::Config::default().labels(labels::REPOSITORY_NAME),
-            |metadata| repository_ids::repository_of(metadata).into_iter().collect(),
-        )
+    move |snapshot| {
+        let repository = snapshot.spec.repository.clone().filter(|_| changes.has(snapshot));
+        repository.map(|name| (references::namespace(snapshot), name)).into_iter().collect()
+    }
 }
 
 /// A Snapshot is told when its Repository lists it, and when its Repository becomes usable.
-fn watch_for_snapshots(runner: Runner<Snapshot>, client: &Client) -> Runner<Snapshot> {
+fn snapshots_of_repository() -> impl Fn(&Repository) -> Vec<Key> + Send {
     let changes = Changes::of(|repository: &Repository| {
         let status = repository.status.clone().unwrap_or_default();
         let names = status.recent_snapshots.into_iter().map(|recent| recent.name);
         (status.phase, names.collect::<Vec<_>>())
     });
-    runner.watches(Api::all(client.clone()), watcher::Config::default(), move |repository: &Repository| {
+    move |repository| {
         if !changes.has(repository) {
             return Vec::new();
         }
         let namespace = references::namespace(repository);
         let recent = repository.status.iter().flat_map(|status| &status.recent_snapshots);
         recent.filter_map(|recent| Some((namespace.clone(), recent.name.clone()?))).collect()
-    })
+    }
 }
 
 /// Runs what only the leader may do, once this replica leads.

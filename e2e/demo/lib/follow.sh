@@ -45,7 +45,7 @@ session_line() { # prints one line on where a BackupSession stands, from its Sna
   kubectl -n demo get snapshot "$snapshot" -o json 2>/dev/null | jq -r '
     .status.components // {} | to_entries[] | "\(.key): \(.value.phase)" +
     ((.value.resticStats // [])[0] | if .summary then ", \(.summary.size) in the snapshot, \(.summary.uploaded) uploaded"
-      elif .progress.percentDone then ", \(.progress.percentDone // "") of \(.progress.total // "?"), \(.progress.filesDone // 0) files, \(.progress.speed // "")" else "" end)'
+      elif .progress.percentDone then ", \(.progress.percentDone) of \(.progress.total // "?"), \(.progress.filesDone // 0) files, \(.progress.speed // "")" else "" end)'
 }
 
 follow_session() { # name
@@ -71,7 +71,7 @@ follow_restore() { # namespace name
   while :; do
     phase=$(field "$1" "restoresession/$2" .status.phase)
     line=$(kubectl -n "$1" get "restoresession/$2" -o json | jq -r '.status.components // {} | to_entries[] | "\(.key): \(.value.phase)" +
-      (.value.progress | if .percentDone then ", \(.percentDone // "") of \(.total // "?"), \(.filesDone // 0) files" else "" end)')
+      (.value.progress | if .percentDone then ", \(.percentDone) of \(.total // "?"), \(.filesDone // 0) files" else "" end)')
     [ "$line" = "$last" ] || fact "" "$line"
     last=$line
     case $phase in

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use e2e::cluster::{Cluster, text};
 use e2e::files;
 use e2e::object_store::secret_key;
+use e2e::platform;
 use e2e::proxy::{Behaviour, Proxy};
 use e2e::tenant::{Backup, REPOSITORY_PASSWORD, SESSION_LIMIT, Tenant};
 use e2e::{SYSTEM_NAMESPACE, state_dir};
@@ -12,8 +13,8 @@ use proto_api::storage::v1alpha1 as pb;
 use proto_api::storage::v1alpha1::storage_service_client::StorageServiceClient;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig};
-use tonic::{Code, Request};
+use tonic::Code;
+use tonic::transport::Channel;
 
 /// A storage admits only the namespaces of its usage policy, at every use (S-04, specification §1.2.1).
 #[tokio::test]
@@ -114,22 +115,9 @@ fn subject(tenant: &Tenant, session: &Value) -> pb::AccessSubject {
 
 /// A token of a pod's own, as kubelet would project it.
 async fn token(tenant: &Tenant, pod: &Value) -> String {
-    let account = text(pod, "/spec/serviceAccountName");
-    let output = Command::new(e2e::tools_dir().join("kubectl"))
-        .args(["--namespace", &tenant.namespace, "create", "token", &account, "--audience", "orlop-storage"])
-        .args([
-            "--bound-object-kind",
-            "Pod",
-            "--bound-object-name",
-            &text(pod, "/metadata/name"),
-            "--bound-object-uid",
-            &text(pod, "/metadata/uid"),
-        ])
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let (name, uid) = (text(pod, "/metadata/name"), text(pod, "/metadata/uid"));
+    let bound = ["--bound-object-kind", "Pod", "--bound-object-name", &name, "--bound-object-uid", &uid];
+    platform::token(&tenant.namespace, &text(pod, "/spec/serviceAccountName"), "orlop-storage", &bound).await.unwrap()
 }
 
 /// The same token with its end in the past, signed with the test cluster's own key: TokenRequest gives none that short.
@@ -176,27 +164,12 @@ async fn refused(service: &StorageService, token: &str, subject: pb::AccessSubje
 struct StorageService(Channel);
 
 impl StorageService {
-    /// Dials a pod of the service straight, verified as a mover verifies it.
     async fn find(cluster: &Cluster) -> Self {
-        let secret = cluster.get("Secret", SYSTEM_NAMESPACE, "orlop-storage-initializer-tls").await.unwrap();
-        let authority = Command::new("bash")
-            .args(["-c", "base64 -d <<<\"$1\"", "decode", &text(&secret, "/data/ca.crt")])
-            .output()
-            .await
-            .unwrap()
-            .stdout;
-        let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "app.kubernetes.io/component=storage-initializer").await.unwrap();
-        let pod = pods.iter().find(|pod| text(pod, "/status/phase") == "Running").expect("a running storage-initializer");
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(authority))
-            .domain_name(format!("orlop-storage-initializer.{SYSTEM_NAMESPACE}.svc"));
-        let address = format!("https://{}:9443", text(pod, "/status/podIP"));
-        Self(Channel::from_shared(address).unwrap().tls_config(tls).unwrap().connect().await.expect("the storage service"))
+        Self(platform::dial(cluster, "storage-initializer").await.unwrap())
     }
 
     async fn issue(&self, token: &str, subject: pb::AccessSubject) -> Result<pb::IssueAccessResponse, tonic::Status> {
-        let mut request = Request::new(pb::IssueAccessRequest { subject: Some(subject) });
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let request = platform::call(token, pb::IssueAccessRequest { subject: Some(subject) }).expect("a token is text");
         StorageServiceClient::new(self.0.clone()).issue_access(request).await.map(tonic::Response::into_inner)
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use e2e::SYSTEM_NAMESPACE;
-use e2e::cluster::{Cluster, phase, text};
+use e2e::cluster::{Cluster, condition, phase, text};
 use e2e::files;
+use e2e::platform;
 use e2e::processes::{Stopped, kill_in_pod};
 use e2e::proxy::{Behaviour, Proxy};
 use e2e::tenant::{Backup, READY_LIMIT, SESSION_LIMIT, Tenant};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A workload with `megabytes` of incompressible data behind a proxy.
 async fn world(name: &str, megabytes: u64) -> (Tenant, Proxy, std::path::PathBuf) {
@@ -137,53 +137,94 @@ async fn kill_leader(cluster: &Cluster, service: &str) {
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     loop {
         ticks.tick().await;
-        let lease = cluster.get("Lease", SYSTEM_NAMESPACE, &format!("orlop-{service}")).await.unwrap();
-        let holder = text(&lease, "/spec/holderIdentity");
-        let pods = cluster.list("Pod", SYSTEM_NAMESPACE, "").await.unwrap();
-        let leader = pods.iter().find(|pod| !holder.is_empty() && holder.starts_with(&text(pod, "/metadata/name")));
-        if let Some(leader) = leader {
-            if kill_in_pod(&text(leader, "/metadata/uid"), service).await.is_ok() {
-                return;
-            }
+        let leader = platform::leader(cluster, service).await.unwrap();
+        if let Some(leader) = leader
+            && kill_in_pod(&text(&leader, "/metadata/uid"), service).await.is_ok()
+        {
+            return;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{service} has no living leader, its lease is held by '{holder}'");
+        assert!(tokio::time::Instant::now() < deadline, "{service} has no living leader");
     }
 }
 
-/// A force-deleted mover pod whose process lives on: its lock is respected until it is proven dead (failure C3, I7).
+/// A force-deleted mover pod whose process lives on: the next attempt, on another node, respects its lock until it has ended
+/// (failure C3, I7). A pod that is gone proves nothing.
 #[tokio::test]
 async fn zombie_keeps_its_lock() {
     let proxy = Proxy::start().await.unwrap();
     let tenant = Tenant::create("zombie").await.unwrap();
     tenant.storage_at(proxy.endpoint()).await.unwrap();
-    // node2 carries nothing else that this test would stop.
-    let volume = tenant.workload("app", "node2").await.unwrap();
+    let volume = tenant.shared_claim("app").await.unwrap();
+    tenant.deployment("app", json!({}), json!({})).await.unwrap();
     for part in 0..4 {
         files::random_file(&volume.join(format!("part-{part}")), 8 << 20).unwrap();
     }
-    let session = backup_in_the_middle(&tenant, &proxy).await;
-    let pod = tenant.mover_pod(&session).await.unwrap();
-    let locks = tenant.restic().locks().await.unwrap();
-    assert_eq!(locks.len(), 1, "{locks:?}");
+    proxy.set(Behaviour::Throttled(1_500_000));
+    let name = tenant.backup(&Backup { session: prefers_node2(), ..Backup::default() }).await.unwrap();
+    let session = tenant.until_phase("BackupSession", &name, "Running", SESSION_LIMIT).await.unwrap();
+    let zombie = tenant.mover_pod(&session).await.unwrap();
+    assert_eq!(text(&zombie, "/spec/nodeName"), "node2");
+    let locks = lock_of(&tenant).await;
     {
-        let _stopped = Stopped::program("kubelet-node2").await.unwrap();
+        let _cordoned = Cordoned::node(&tenant.cluster, "node2").await;
+        let _kubelet = Stopped::program("kubelet-node2").await.unwrap();
+        let pids = e2e::processes::pids_of_pod(&text(&zombie, "/metadata/uid"), "data-mover");
+        assert_eq!(pids.len(), 1, "the mover's process");
+        // Asleep it cannot give its lock back by itself: whoever removes it now removes the lock of a living process.
+        let _asleep = Stopped::process(pids[0]).await.unwrap();
         let parameters = kube::api::DeleteParams { grace_period_seconds: Some(0), ..Default::default() };
-        tenant.cluster.api("Pod", &tenant.namespace).delete(&text(&pod, "/metadata/name"), &parameters).await.unwrap();
-        // The pod object is gone, the process is not: for as long as that is so, its lock must stand.
-        for _ in 0..20 {
+        tenant.cluster.api("Pod", &tenant.namespace).delete(&text(&zombie, "/metadata/name"), &parameters).await.unwrap();
+        let successor = tenant.mover_pod(&session).await.unwrap();
+        assert_eq!(text(&successor, "/spec/nodeName"), "node1", "the next attempt runs elsewhere");
+        for _ in 0..16 {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let alive = !e2e::processes::pids_of_pod(&text(&pod, "/metadata/uid"), "data-mover").is_empty();
             let standing = tenant.restic().locks().await.unwrap();
-            if alive {
-                assert!(standing.iter().any(|lock| locks.contains(lock)), "the lock of a living mover was removed");
-            }
+            assert!(standing.iter().any(|lock| locks.contains(lock)), "the lock of a living mover was removed");
         }
     }
     proxy.set(Behaviour::Faithful);
-    let end = tenant.complete("BackupSession", &text(&session, "/metadata/name"), Duration::from_secs(240)).await.unwrap();
-    assert!(matches!(phase(&end).as_str(), "Succeeded" | "Failed"));
-    tenant.restic().check_everything().await.unwrap();
+    let session = tenant.complete("BackupSession", &name, Duration::from_secs(240)).await.unwrap();
+    assert_eq!(phase(&session), "Succeeded", "{session}");
+    assert_exactly_one(&tenant, &session).await;
     tenant.remove().await.unwrap();
+}
+
+fn prefers_node2() -> Value {
+    let node2 = json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["node2"]}]});
+    let affinity =
+        json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": node2}]}});
+    json!({"addon": {"jobTemplate": {"spec": {"affinity": affinity}}}})
+}
+
+/// The mover's lock, once it stands.
+async fn lock_of(tenant: &Tenant) -> Vec<String> {
+    let deadline = tokio::time::Instant::now() + SESSION_LIMIT;
+    loop {
+        // Before the repository is made there is none to list.
+        let locks = tenant.restic().locks().await.unwrap_or_default();
+        if !locks.is_empty() {
+            return locks;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the mover takes no lock");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A node on which nothing new is placed, until dropped.
+struct Cordoned(&'static str);
+
+impl Cordoned {
+    async fn node(cluster: &Cluster, name: &'static str) -> Self {
+        cluster.merge("Node", "", name, json!({"spec": {"unschedulable": true}})).await.unwrap();
+        Self(name)
+    }
+}
+
+impl Drop for Cordoned {
+    fn drop(&mut self) {
+        let kubectl = e2e::tools_dir().join("kubectl");
+        let _told = std::process::Command::new(kubectl).args(["uncordon", self.0]).status();
+    }
 }
 
 /// The store goes away in the middle of an upload and comes back: the same session succeeds (failure D1).
@@ -204,13 +245,39 @@ async fn store_away_and_back() {
     tenant.remove().await.unwrap();
 }
 
+/// The store goes away between the mover's last byte and the Snapshot's record: the session waits, says for what, and succeeds
+/// once the store is back, without copying anything again (I2, D1).
+#[tokio::test]
+async fn store_away_after_the_upload() {
+    let (tenant, proxy, _) = world("store-away-late", 16).await;
+    let session = backup_in_the_middle(&tenant, &proxy).await;
+    proxy.set(Behaviour::Without("/app/snapshots/"));
+    let snapshot = Tenant::snapshot_of(&session);
+    let copied = |object: &Value| text(object, "/status/components/dump/phase") == "Succeeded";
+    tenant.cluster.until("Snapshot", &tenant.namespace, &snapshot, SESSION_LIMIT, "the mover's success", copied).await.unwrap();
+    let name = text(&session, "/metadata/name");
+    let says_for_what =
+        |object: &Value| condition(object, "orlop.dev/Progressing").is_some_and(|(_, reason, _)| reason == "UploadingMetadata");
+    let waiting = tenant
+        .cluster
+        .until("BackupSession", &tenant.namespace, &name, SESSION_LIMIT, "the wait to be told", says_for_what)
+        .await
+        .unwrap();
+    assert_eq!(phase(&waiting), "Running", "no success without its record in the bucket");
+    assert!(!tenant.bucket.keys("root/app/snapshots").iter().any(|key| key.ends_with(".yaml")), "the proxy let the record pass");
+    proxy.set(Behaviour::Faithful);
+    let session = tenant.succeeded("BackupSession", &name).await.unwrap();
+    assert_exactly_one(&tenant, &session).await;
+    tenant.remove().await.unwrap();
+}
+
 /// `orlop.dev/cancel` ends a running session: the mover stops, its lock goes, nothing is left running.
 #[tokio::test]
 async fn cancel_ends_a_session() {
     let (tenant, proxy, _) = world("cancel", 32).await;
     let session = backup_in_the_middle(&tenant, &proxy).await;
     let name = text(&session, "/metadata/name");
-    let annotation = serde_json::json!({"metadata": {"annotations": {"orlop.dev/cancel": "the test has seen enough"}}});
+    let annotation = json!({"metadata": {"annotations": {"orlop.dev/cancel": "the test has seen enough"}}});
     tenant.cluster.merge("BackupSession", &tenant.namespace, &name, annotation).await.unwrap();
     proxy.set(Behaviour::Faithful);
     let told = tenant.failed("BackupSession", &name, SESSION_LIMIT).await.unwrap();

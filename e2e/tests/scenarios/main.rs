@@ -7,6 +7,7 @@ mod faults;
 mod identity;
 mod interop;
 mod observability;
+mod platform;
 mod retention;
 mod round_trip;
 mod schedule;

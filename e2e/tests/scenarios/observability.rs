@@ -6,6 +6,7 @@ use std::time::Duration;
 use e2e::cluster::{Cluster, text};
 use e2e::files;
 use e2e::tenant::{Backup, Tenant};
+use e2e::traces::Traces;
 use e2e::{SYSTEM_NAMESPACE, tools_dir};
 use serde_json::Value;
 use tokio::process::Command;
@@ -53,6 +54,35 @@ async fn prometheus_scrapes_what_dashboards_read() {
         "orlop_reconcile_total > 0".to_owned(),
     ] {
         until_query(&format!("count({series})"), |value| value >= 1.0).await;
+    }
+    tenant.remove().await.unwrap();
+}
+
+/// One trace leads from the trigger pod through every service to the mover (issue §10: OTLP, switched on by OTEL_* alone).
+#[tokio::test]
+async fn one_trace_from_trigger_to_mover() {
+    let traces = Traces::receive().unwrap();
+    let tenant = Tenant::create("traces").await.unwrap();
+    tenant.storage().await.unwrap();
+    files::make_tree(&tenant.workload("app", "node1").await.unwrap()).unwrap();
+    tenant.backed_up(&Backup::default()).await.unwrap();
+    let session = tenant.back_up_again().await.unwrap();
+    let traceparent = text(&session, "/metadata/annotations/orlop.dev~1traceparent");
+    let trace_id = traceparent.split('-').nth(1).expect("the session carries a traceparent").to_owned();
+
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        ticks.tick().await;
+        let spans = traces.of(&trace_id);
+        let names: Vec<&str> = spans.values().flatten().map(String::as_str).collect();
+        let all = ["orlop-scheduler", "orlop-session-controller", "orlop-storage-initializer", "orlop-data-mover"];
+        if all.iter().all(|service| spans.contains_key(*service))
+            && ["schedule.trigger", "mover.backup"].iter().all(|name| names.contains(name))
+        {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "trace {trace_id} holds only {spans:?}");
     }
     tenant.remove().await.unwrap();
 }

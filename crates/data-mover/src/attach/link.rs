@@ -9,10 +9,13 @@ use proto_api::mover::v1alpha1 as wire;
 use proto_api::mover::v1alpha1::{Assignment, LockSeen, Outcome, Progress, attach_request};
 use storage::Limits;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::environment::AgentEnvironment;
 use crate::stop::{Stop, StopReason};
+
+/// Longest wait for the stream's end; nothing depends on it but the last spans of the trace.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// The work's end of the stream. Cheap to clone, all clones are one.
 #[derive(Clone)]
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     acknowledged: CancellationToken,
     /// Nobody needs the stream any more.
     pub(super) closed: CancellationToken,
+    /// What keeps the stream up.
+    pub(super) tasks: TaskTracker,
 }
 
 #[derive(Default)]
@@ -62,6 +67,7 @@ impl Link {
             deadline: watch::Sender::new(None),
             acknowledged: CancellationToken::new(),
             closed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -101,9 +107,13 @@ impl Link {
         tokio::time::timeout(patience, self.shared.acknowledged.cancelled()).await.is_ok()
     }
 
-    /// Ends the stream.
-    pub fn close(&self) {
+    /// Ends the stream, and waits a moment for the task that kept it up.
+    pub async fn close(&self) {
         self.shared.closed.cancel();
+        self.shared.tasks.close();
+        if tokio::time::timeout(LEAVE, self.shared.tasks.wait()).await.is_err() {
+            tracing::debug!("the stream did not end in time");
+        }
     }
 
     /// The session's deadline, as last heard.

@@ -16,6 +16,7 @@ const FENCES: u32 = 3;
 
 /// Talks until the link is closed or its outcome is acknowledged.
 pub(super) fn keep_up(link: Link, first: Connection) {
+    let tasks = link.shared.tasks.clone();
     let talk = async move {
         let mut next = Some(first);
         while let Some(connection) = next {
@@ -26,7 +27,7 @@ pub(super) fn keep_up(link: Link, first: Connection) {
             next = redial(&link).await;
         }
     };
-    tokio::spawn(talk.in_current_span());
+    tasks.spawn(talk.in_current_span());
 }
 
 #[derive(PartialEq, Eq)]

@@ -42,6 +42,9 @@ pub enum RunnerError {
 /// A stream of keys to look at, made once it is known how to report about it.
 type Source = Box<dyn FnOnce(&Watching) -> stream::BoxStream<'static, Key> + Send>;
 
+/// Asks other controllers to look at what depends on an object.
+type Listener<K> = Box<dyn Fn(&K) + Send>;
+
 /// One controller, being put together.
 pub struct Runner<K: Resource> {
     name: &'static str,
@@ -50,6 +53,7 @@ pub struct Runner<K: Resource> {
     metrics: ControllerMetrics,
     own_writes: OwnWrites,
     sources: Vec<Source>,
+    listeners: Vec<Listener<K>>,
     gate: Option<Gate>,
     store: reflector::Store<DeserializeGuard<K>>,
     writer: reflector::store::Writer<DeserializeGuard<K>>,
@@ -72,6 +76,7 @@ impl<K: Resource> Runner<K> {
             metrics,
             own_writes,
             sources: Vec::new(),
+            listeners: Vec::new(),
             gate: None,
             store,
             writer,
@@ -138,6 +143,19 @@ impl<K: Resource> Runner<K> {
         self
     }
 
+    /// Makes another controller look at the objects that `mapper` names whenever an object of this one changes, as soon as
+    /// the change stands in this controller's cache. A reconciler that reads this cache must be woken this way: a watch of
+    /// its own may be ahead of the cache, and then it would decide on the state before the change (reliability B5).
+    #[must_use]
+    pub fn tells(mut self, other: Trigger, mapper: impl Fn(&K) -> Vec<Key> + Send + 'static) -> Self {
+        self.listeners.push(Box::new(move |object| {
+            for (namespace, name) in mapper(object) {
+                other.now(&namespace, &name);
+            }
+        }));
+        self
+    }
+
     /// Looks at the objects that a stream of the process names.
     #[must_use]
     pub fn triggered_by(mut self, keys: impl Stream<Item = Key> + Send + 'static) -> Self {
@@ -183,13 +201,27 @@ impl<K: Resource> Runner<K> {
     where
         R: Reconciler<Resource = K>,
     {
-        let Self { name, api, options, metrics, own_writes, sources, gate, store, writer, trigger, mut triggered, config } = self;
+        let Self {
+            name,
+            api,
+            options,
+            metrics,
+            own_writes,
+            sources,
+            listeners,
+            gate,
+            store,
+            writer,
+            trigger,
+            mut triggered,
+            config,
+        } = self;
         let synced = Synced::of(sources.len() + 1, gate);
         let watching = Watching { controller: name, metrics: metrics.clone(), synced };
         let keys =
             stream::select_all(sources.into_iter().map(|source| source(&watching))).chain(stream::pending()).map(reference::<K>);
         let asked = stream::poll_fn(move |context| triggered.poll_recv(context)).map(reference::<K>);
-        let objects = cached(&watching, api, config, writer);
+        let objects = cached(&watching, api, config, writer, listeners);
 
         let work = Arc::new(Work::new(name, options, metrics, own_writes, reconciler));
         let stop = shutdown.clone();
@@ -215,19 +247,32 @@ impl<K: Resource> Runner<K> {
     }
 }
 
-/// Writes the watch into the cache and passes on what has to be reconciled.
+/// Writes the watch into the cache, tells who listens, and passes on what has to be reconciled.
 fn cached<K: Resource>(
     watching: &Watching,
     api: Api<K>,
     config: watcher::Config,
     mut writer: reflector::store::Writer<DeserializeGuard<K>>,
+    listeners: Vec<Listener<K>>,
 ) -> impl Stream<Item = DeserializeGuard<K>> + Send + use<K> {
+    let cache = writer.as_reader();
+    let tell = move |object: &DeserializeGuard<K>| {
+        if let Ok(object) = &object.0 {
+            listeners.iter().for_each(|listener| listener(object));
+        }
+    };
     watching.events(api, config).filter_map(move |mut event: Event<DeserializeGuard<K>>| {
         if let Event::InitApply(object) | Event::Apply(object) = &mut event {
             // Often half of an object's bytes, and nobody reads them.
             object.managed_fields_mut().clear();
         }
         writer.apply_watcher_event(&event);
+        match &event {
+            // The cache takes over a listing as a whole, at its end; only then may anybody hear of it.
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => cache.state().iter().for_each(|object| tell(object)),
+            Event::Apply(object) | Event::Delete(object) => tell(object),
+        }
         ready(match event {
             Event::InitApply(object) | Event::Apply(object) => Some(object),
             Event::Init | Event::InitDone | Event::Delete(_) => None,

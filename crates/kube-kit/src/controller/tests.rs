@@ -9,7 +9,11 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::json;
 use service_kit::readiness::Readiness;
 use testkit::{ApiServer, Fault, Matcher, fixtures};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -111,6 +115,41 @@ async fn objects_children_triggers_and_time_lead_to_reconciles() {
 
     running.shutdown.cancel();
     running.task.await.unwrap().unwrap();
+}
+
+/// reliability B5: who reads this cache hears of a change only when it stands there, whether it was listed, watched or deleted.
+#[tokio::test(start_paused = true)]
+async fn others_are_told_once_the_cache_has_the_change() {
+    let server = ApiServer::new();
+    server.put(&pod("listed"));
+    let metrics = ControllerMetrics::register(&mut Registry::default());
+    let runner = Runner::new("pods", Api::<Pod>::all(server.client()), Options::default(), metrics, OwnWrites::default());
+    let store = runner.store();
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let runner = runner.tells(Trigger { sender }, move |pod: &Pod| {
+        let cached = store.get("shop", &pod.name_any());
+        let state = match cached {
+            None => "gone",
+            Some(cached) if cached.metadata.labels == pod.metadata.labels => "known",
+            Some(_) => "stale",
+        };
+        vec![(state.to_owned(), pod.name_any())]
+    });
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(runner.run(Arc::new(Counting::default()), shutdown.clone()));
+    let mut next = async |state: &str, name: &str| {
+        let heard = timeout(Duration::from_secs(5), told.recv()).await.expect("somebody is told").unwrap();
+        assert_eq!((heard.0.as_str(), heard.1.as_str()), (state, name));
+    };
+    next("known", "listed").await;
+    server.put(&pod("watched"));
+    next("known", "watched").await;
+    server.update("shop", "watched", |pod: &mut Pod| pod.metadata.labels = Some([("new".to_owned(), "label".to_owned())].into()));
+    next("known", "watched").await;
+    server.delete::<Pod>("shop", "watched");
+    next("gone", "watched").await;
+    shutdown.cancel();
+    task.await.unwrap().unwrap();
 }
 
 /// reliability B11: a panic, a hang and a malformed object delay nobody else.

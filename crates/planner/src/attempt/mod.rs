@@ -6,6 +6,8 @@
 //! worth another try, is tried again; an answer never is.
 
 mod ending;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod view;
 
 use jiff::{SignedDuration, Timestamp};

@@ -10,25 +10,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn job(attempt: u32, state: JobState) -> JobView {
-    JobView {
-        name: format!("job-r{attempt}"),
-        component: "dump".to_owned(),
-        attempt,
-        work: Work::Backup,
-        created: at(0),
-        state,
-        failure: None,
-        pod: Some(PodView {
-            name: "pod".to_owned(),
-            node: Some("node-a".to_owned()),
-            started: Some(at(1)),
-            ended: None,
-            waiting: None,
-            lost: None,
-            disrupted: None,
-        }),
-        refusal: None,
-    }
+    JobView { state, ..fixtures::live_job("dump", attempt, Work::Backup, at(0)) }
 }
 
 fn ended(attempt: u32, reason: &str, report: Option<Report>) -> JobView {
@@ -154,7 +136,7 @@ fn a_pod_that_waits_too_long_is_noticed() {
     let early = decided(1, &[waiting.clone()], None, 599);
     assert_eq!((early.pending, early.look_again), (None, Some(at(600))));
     let late = decided(1, &[waiting], None, 600);
-    assert_eq!(late.pending.as_deref(), Some("pod pod waits: 0/2 nodes are available"));
+    assert_eq!(late.pending.as_deref(), Some("pod dump-1-pod waits: 0/2 nodes are available"));
 
     let refused = JobView { pod: None, refusal: Some("violates PodSecurity".to_owned()), ..job(1, JobState::Live) };
     let decision = decided(1, &[refused], None, 5);

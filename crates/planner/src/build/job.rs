@@ -236,7 +236,7 @@ fn owner(session: &SessionRef<'_>) -> OwnerReference {
 
 fn container(request: &JobRequest<'_>) -> Container {
     let task = request.task;
-    let mut env = request.manners.proxy_env();
+    let mut env = request.manners.environment();
     override_env(&mut env, task.env.clone());
     override_env(&mut env, request.fields.iter().map(|(name, field)| env_of_field(name, field)).collect());
     override_env(&mut env, request.environment.iter().map(|(name, value)| super::manners::env(name, value)).collect());

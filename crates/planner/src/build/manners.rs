@@ -19,6 +19,8 @@ pub struct PodManners {
     pub image_pull_policy: Option<String>,
     /// Proxy variables of the control plane, `NO_PROXY` included, as it has them itself.
     pub proxy: Vec<(String, String)>,
+    /// OpenTelemetry's standard variables of the control plane: where traces go.
+    pub telemetry: Vec<(String, String)>,
     /// Hosts that must never be reached through a proxy: our own Services.
     pub no_proxy_hosts: Vec<String>,
     /// Requests when nobody asked for any, by resource name.
@@ -27,7 +29,36 @@ pub struct PodManners {
     pub default_limits: BTreeMap<String, String>,
 }
 
+/// Variables by which a cluster names its proxy.
+const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+/// Prefix of OpenTelemetry's standard variables.
+const TELEMETRY_PREFIX: &str = "OTEL_";
+
+/// Ends of telemetry variables that stay behind: they name the process, or a file that only its own pod has, or hold a
+/// credential, which has no place in a tenant's pod (`docs/adr/0006`).
+const TELEMETRY_KEPT_BACK: [&str; 6] =
+    ["_SERVICE_NAME", "_RESOURCE_ATTRIBUTES", "_CERTIFICATE", "_CLIENT_KEY", "_CLIENT_CERTIFICATE", "_HEADERS"];
+
 impl PodManners {
+    /// What pods of ours take over from the environment of the process that makes them: its proxies, and where its traces go,
+    /// so that a trace does not end where a pod begins.
+    #[must_use]
+    pub fn inherited(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut manners = Self::default();
+        for (name, value) in environment.into_iter().filter(|(_, value)| !value.is_empty()) {
+            if PROXY_VARIABLES.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                manners.proxy.push((name, value));
+            } else if name.starts_with(TELEMETRY_PREFIX) && !TELEMETRY_KEPT_BACK.iter().any(|end| name.ends_with(end)) {
+                manners.telemetry.push((name, value));
+            }
+        }
+        // The order of an environment is nobody's choice, and a Job's template should not depend on it.
+        manners.proxy.sort();
+        manners.telemetry.sort();
+        manners
+    }
+
     /// Compute resources for a container that nobody gave any.
     pub(super) fn resources(&self) -> ResourceRequirements {
         let quantities = |amounts: &BTreeMap<String, String>| {
@@ -50,8 +81,13 @@ impl PodManners {
         ResourceRequirements { requests: Some(amounts("10m", "16Mi")), limits: Some(amounts("200m", "64Mi")), claims: None }
     }
 
-    /// Proxy variables, with our Services among those that need none.
-    pub(super) fn proxy_env(&self) -> Vec<EnvVar> {
+    /// Variables of every pod: telemetry, and proxies with our Services among those that need none.
+    pub(super) fn environment(&self) -> Vec<EnvVar> {
+        let telemetry = self.telemetry.iter().map(|(name, value)| env(name, value.clone()));
+        telemetry.chain(self.proxy_variables()).collect()
+    }
+
+    fn proxy_variables(&self) -> Vec<EnvVar> {
         self.proxy
             .iter()
             .map(|(name, value)| {
@@ -199,9 +235,29 @@ mod tests {
             ..PodManners::default()
         };
         let env: Vec<(String, String)> =
-            manners.proxy_env().into_iter().map(|variable| (variable.name, variable.value.unwrap_or_default())).collect();
+            manners.environment().into_iter().map(|variable| (variable.name, variable.value.unwrap_or_default())).collect();
         assert_eq!(env[1], ("NO_PROXY".to_owned(), "10.0.0.0/8,a.svc,b.svc".to_owned()));
         assert_eq!(env[2], ("no_proxy".to_owned(), "a.svc,b.svc".to_owned()));
-        assert!(PodManners::default().proxy_env().is_empty());
+        assert!(PodManners::default().environment().is_empty());
+    }
+
+    /// What the services are told about traces reaches the pods they make, but nothing that is theirs alone or secret.
+    #[test]
+    fn pods_inherit_where_traces_go_and_no_credential() {
+        let environment = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+            ("OTEL_SERVICE_NAME", "scheduler"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=secret"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/etc/ca.pem"),
+            ("OTEL_EMPTY", ""),
+            ("https_proxy", "http://proxy:3128"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        let manners = PodManners::inherited(environment.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let names = |variables: &[(String, String)]| variables.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&manners.telemetry), ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"]);
+        assert_eq!(names(&manners.proxy), ["https_proxy"]);
     }
 }

@@ -69,6 +69,7 @@ fn manners() -> PodManners {
         image_pull_secrets: vec!["registry".to_owned()],
         image_pull_policy: Some("IfNotPresent".to_owned()),
         proxy: vec![("HTTPS_PROXY".to_owned(), "http://proxy:3128".to_owned())],
+        telemetry: Vec::new(),
         no_proxy_hosts: vec!["orlop-session-controller-headless.orlop-system.svc".to_owned()],
         default_requests: [("cpu".to_owned(), "100m".to_owned())].into(),
         default_limits: [("memory".to_owned(), "1Gi".to_owned())].into(),

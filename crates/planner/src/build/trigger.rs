@@ -116,7 +116,7 @@ fn job_template(request: &CronJobRequest<'_>, all: &std::collections::BTreeMap<S
     spec.security_context = Some(identity.pod);
     spec.termination_grace_period_seconds = Some(10);
     spec.volumes = Some(request.tokens.iter().map(Token::volume).collect());
-    let mut variables = request.manners.proxy_env();
+    let mut variables = request.manners.environment();
     if let Some(asked) = asked {
         override_env(&mut variables, asked.env.clone());
     }

@@ -201,8 +201,7 @@ fn progress(transfer: &Transfer) -> BackupProgress {
     BackupProgress {
         backup_done: Some(size::format_decimal(transfer.bytes_done)),
         files_done: Some(count(transfer.files_done)),
-        // Before the total is known there is no share to show.
-        percent_done: (transfer.bytes_total > 0).then(|| size::format_percent(transfer.bytes_done, transfer.bytes_total)),
+        percent_done: size::format_percent(transfer.bytes_done, transfer.bytes_total),
         seconds_elapsed: Some(count(transfer.seconds_elapsed)),
         speed: Some(size::format_speed(transfer.bytes_done / transfer.seconds_elapsed.max(1))),
         total: Some(size::format_decimal(transfer.bytes_total)),

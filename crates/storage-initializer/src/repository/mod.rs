@@ -12,8 +12,6 @@ mod validate;
 
 use std::sync::Arc;
 
-use std::time::Duration;
-
 use crd_types::{BackupStorage, Repository, Snapshot, names};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
@@ -43,10 +41,6 @@ use validate::Verdict;
 pub const CONTROLLER: &str = "repository";
 const FIELD_MANAGER: &str = names::manager::STORAGE_INITIALIZER;
 const FINALIZER: &str = names::FINALIZER;
-
-/// Pause between looks at a Repository that nothing seems to happen to. Its figures come from a cache of Snapshots that may lag
-/// behind the event that started the pass; without another look the last backup would stay uncounted (failure B5).
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +165,7 @@ impl Reconciler for Repositories {
         };
         let written = update_status::write(self, &observed, &initialised, now).await?;
         match apply::keep_document(self, &written, &ids, &bucket, &directory).await {
-            Ok(()) => Ok(Next::After(LOOK_AGAIN)),
+            Ok(()) => Ok(Next::Changed),
             Err(problem) => {
                 let repository = references::display(&written);
                 tracing::warn!(repository, error = problem.message(), "repository.yaml is not up to date");

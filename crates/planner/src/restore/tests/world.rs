@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     admission::Admission,
-    attempt::{ContainerEnd, JobState, JobView, Outcome, PodView, Report, Reports, TargetReport},
+    attempt::{ContainerEnd, JobState, JobView, Outcome, Report, Reports, TargetReport, fixtures::live_job},
     build::Work,
     decision::{Decision, Reason},
     restore::{Action, Answer, Limits, Need, Plan, Validation, View, decide, refused},
@@ -118,7 +118,7 @@ impl World {
                     let record = serde_json::to_string(&begun).unwrap();
                     let notes = self.session.metadata.annotations.get_or_insert_default();
                     notes.insert(ATTEMPTS_ANNOTATION.to_owned(), record);
-                    self.start(component, attempt);
+                    self.start(&component, attempt);
                 }
                 Action::StopJobs { jobs, .. } => {
                     for job in self.jobs.iter_mut().filter(|job| jobs.contains(&job.name)) {
@@ -132,26 +132,8 @@ impl World {
         true
     }
 
-    fn start(&mut self, component: String, attempt: u32) {
-        self.jobs.push(JobView {
-            name: format!("back-{attempt}"),
-            component,
-            attempt,
-            work: Work::Restore,
-            created: self.now,
-            state: JobState::Live,
-            failure: None,
-            pod: Some(PodView {
-                name: format!("back-{attempt}-pod"),
-                node: None,
-                started: Some(self.now),
-                ended: None,
-                waiting: None,
-                lost: None,
-                disrupted: None,
-            }),
-            refusal: None,
-        });
+    fn start(&mut self, component: &str, attempt: u32) {
+        self.jobs.push(live_job(component, attempt, Work::Restore, self.now));
     }
 
     pub fn live(&self) -> Option<u32> {

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     admission::Admission,
-    attempt::{ContainerEnd, JobState, JobView, Outcome, PodView, Report, Reports, SnapshotMade, TargetReport},
+    attempt::{ContainerEnd, JobState, JobView, Outcome, Report, Reports, SnapshotMade, TargetReport, fixtures::live_job},
     build::Work,
     decision::{Decision, Reason},
     session::{
@@ -231,25 +231,7 @@ impl World {
         let live = self.jobs.iter().filter(|job| job.component == component && job.is_live()).count();
         assert_eq!(live, 0, "I4: two live Jobs of component {component}");
         assert!(!self.jobs.iter().any(|job| job.component == component && job.attempt == attempt), "attempt {attempt} twice");
-        self.jobs.push(JobView {
-            name: format!("{component}-{attempt}"),
-            component: component.to_owned(),
-            attempt,
-            work,
-            created: self.now,
-            state: JobState::Live,
-            failure: None,
-            pod: Some(PodView {
-                name: format!("{component}-{attempt}-pod"),
-                node: Some("node-a".to_owned()),
-                started: Some(self.now),
-                ended: None,
-                waiting: None,
-                lost: None,
-                disrupted: None,
-            }),
-            refusal: None,
-        });
+        self.jobs.push(live_job(component, attempt, work, self.now));
     }
 
     fn end(&mut self, component: &str, attempt: u32, exit_code: i32, report: Option<Report>) {

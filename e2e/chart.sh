@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The chart as Helm and the API server see it, after it was installed: lint, strict validation, size of the release.
+source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
+
+CHART=$PROJECT_DIR/charts/orlop
+# A release is one Secret, and etcd takes no object over 1.5 MiB; Kubernetes limits a Secret to 1 MiB.
+LARGEST_RELEASE=$((1 << 20))
+
+lint() { # helm arguments...
+  helm lint --strict --quiet "$CHART" "$@" || fail "helm lint finds faults in the chart${*:+ with $*}"
+}
+
+validate() { # helm arguments...: every rendered object through the API server's own strict validation
+  helm template orlop "$CHART" --namespace orlop-system --kube-version "$KUBERNETES_VERSION" --include-crds --api-versions addons.kubestash.com/v1alpha1/Addon "$@" |
+    kubectl --namespace orlop-system apply --server-side --force-conflicts --dry-run=server --validate=strict -f - >/dev/null ||
+    fail "the API server refuses what the chart renders${*:+ with $*}"
+}
+
+release_size() {
+  kubectl --namespace orlop-system get secret --selector owner=helm,name=orlop -o json | jq '[.items[].data.release | length * 3 / 4 | floor] | max'
+}
+
+main() {
+  export KUBECONFIG=${KUBECONFIG:-$ADMIN_KUBECONFIG}
+  local size
+  lint
+  validate
+  lint --values "$CLUSTER_DIR/values.yaml"
+  validate --values "$CLUSTER_DIR/values.yaml" --set telemetry.otlpEndpoint=http://collector:4317 --set proxy.httpsProxy=http://proxy:3128
+  size=$(release_size)
+  ((size < LARGEST_RELEASE)) || fail "the Helm release has $size bytes, more than a Secret takes"
+  say "the chart passes lint and strict validation; its release has $((size / 1024)) KiB"
+}
+
+main "$@"
