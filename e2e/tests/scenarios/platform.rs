@@ -41,7 +41,7 @@ async fn tooling_has_its_own_rights_and_no_more() {
     let before = files::describe(&volume).unwrap();
     let rules = json!([
         {"apiGroups": ["core.kubestash.com"], "resources": ["backupconfigurations"], "verbs": ["get", "list"]},
-        {"apiGroups": ["core.kubestash.com"], "resources": ["backupsessions", "restoresessions"], "verbs": ["get", "list", "create"]},
+        {"apiGroups": ["core.kubestash.com"], "resources": ["backupsessions", "restoresessions"], "verbs": ["get", "list", "watch", "create"]},
         {"apiGroups": ["storage.kubestash.com"], "resources": ["repositories", "snapshots", "backupstorages"], "verbs": ["get", "list"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
     ]);
