@@ -43,10 +43,13 @@ cluster-down: ## take it down again
 images: cluster ## build Orlop's images and load them on both nodes
 	@e2e/cluster/images.sh --load
 
+push: toolchain ## build optimised images and push them (IMAGE_REGISTRY=host/path IMAGE_TAG=version)
+	@ORLOP_PROFILE=release e2e/cluster/push.sh
+
 install: images ## install the chart on the cluster
 	@e2e/cluster/install.sh
 
 e2e: ## the scenarios on the cluster (SCENARIO=name runs those that match)
 	@e2e/scenarios.sh
 
-.PHONY: help demo test toolchain fmt lint unit generate deny cluster cluster-down images install e2e
+.PHONY: help demo test toolchain fmt lint unit generate deny cluster cluster-down images push install e2e

@@ -4,6 +4,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
 
 # Two cores: more side by side than this only makes every one of them slower.
 THREADS=${ORLOP_SCENARIO_THREADS:-4}
+# Three times what all scenarios take on two cores; a scenario that hangs must fail here, with the services' logs,
+# not in whatever ends the whole run from outside.
+LIMIT=${ORLOP_SCENARIO_LIMIT:-30m}
 
 show_failure() {
   say "what the services last said:"
@@ -28,7 +31,9 @@ main() {
   "$PROJECT_DIR/e2e/chart.sh"
   cd "$PROJECT_DIR"
   local status=0
-  RUST_BACKTRACE=0 cargo test --quiet --locked --workspace --test scenarios -- --test-threads="$THREADS" ${SCENARIO:+"$SCENARIO"} || status=$?
+  RUST_BACKTRACE=0 timeout "$LIMIT" cargo test --quiet --locked --workspace --test scenarios -- --test-threads="$THREADS" ${SCENARIO:+"$SCENARIO"} || status=$?
+  # 124 is timeout's own word for it.
+  [ "$status" != 124 ] || say "the scenarios did not end within $LIMIT: those last said to run for over 60 seconds hang"
   [ "$status" = 0 ] || show_failure
   # Only all scenarios together use all that is granted.
   [ "$status" != 0 ] || [ -n "${SCENARIO:-}" ] || check_least_privilege || status=$?

@@ -16,7 +16,6 @@ main() {
   command -v cc >/dev/null || wanted+=(cc:gcc libc6-dev)
   command -v make >/dev/null || wanted+=(make)
   command -v curl >/dev/null || wanted+=(curl ca-certificates)
-  # Linking is a third of an incremental build; mold halves it. The build works without.
   if [ ${#wanted[@]} -gt 0 ]; then install_packages "${wanted[@]}"; fi
   export PATH=$HOME/.cargo/bin:$PATH
   command -v cargo >/dev/null || install_rust

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Builds Orlop's two images and the workbench image of the tests, without a container engine.
-# usage: images.sh [--load]    --load also imports them on both nodes of the running cluster
+# usage: images.sh [--load | --only-orlop]    --load also imports them on both nodes of the running cluster
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 for part in packages node images; do source "$CLUSTER_DIR/lib/$part.sh"; done
 
 ORLOP_TAG=${ORLOP_TAG:-e2e}
 ORLOP_REGISTRY=${ORLOP_REGISTRY:-orlop.local}
 SERVICES=(storage-initializer scheduler session-controller)
-BUILD_DIR=$CARGO_TARGET_DIR/debug
+# The profile of the tests, so that one compilation serves both; `release` optimises and takes its time.
+PROFILE=${ORLOP_PROFILE:-dev}
+BUILD_DIR=$CARGO_TARGET_DIR/${PROFILE/#dev/debug}
 STAGING_DIR=$IMAGES_DIR/staging
 
 # Everything a dynamically linked program opens before main, at the paths where it looks for it.
@@ -29,12 +31,13 @@ stripped() { # program: a copy without debug information, which doubles the imag
 }
 
 build_orlop_images() {
-  local program files=()
+  local program files=() targets=(--bins)
   # A test among the targets makes cargo choose the features that the tests are built with, so that no dependency is
   # compiled twice; the unit tests themselves, half of all compiling, are left to those who run them.
+  [ "$PROFILE" != dev ] || targets+=(--test scenarios)
   say "compiling Orlop"
   # ORLOP_PREBUILT=1 takes the programs as they are, for who has just compiled them some other way.
-  [ -n "${ORLOP_PREBUILT:-}" ] || (cd "$PROJECT_DIR" && cargo build --quiet --locked --workspace --bins --test scenarios)
+  [ -n "${ORLOP_PREBUILT:-}" ] || (cd "$PROJECT_DIR" && cargo build --quiet --locked --profile "$PROFILE" --workspace "${targets[@]}")
   for program in "${SERVICES[@]}"; do files+=("$(stripped "$BUILD_DIR/$program")=/usr/bin/$program:755"); done
   mapfile -t libraries < <(libraries_of "${SERVICES[@]/#/$BUILD_DIR/}")
   python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-control-plane.tar" "$ORLOP_REGISTRY/orlop-control-plane:$ORLOP_TAG" --user 65532:65532 --architecture "$ARCHITECTURE" "${files[@]}" "${libraries[@]}" "${ETC_FILES[@]}"
@@ -59,7 +62,7 @@ main() {
   mkdir -p "$STAGING_DIR"
   write_etc
   build_orlop_images
-  build_workbench_image
+  [ "${1:-}" = --only-orlop ] || build_workbench_image
   rm -rf "$STAGING_DIR"
   [ "${1:-}" = --load ] || return 0
   local node image

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts every program of the cluster into the tool cache: official releases where the network reaches them, else built
 # from the Go modules pinned under tools/. Safe to run again; does nothing when all is there.
+# usage: tools.sh [--client]    --client leaves out what only a cluster of our own needs
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 source "$CLUSTER_DIR/lib/packages.sh"
 
@@ -26,7 +27,7 @@ fetch_kubernetes() {
 }
 
 build_kubernetes() {
-  say "building Kubernetes $KUBERNETES_VERSION from its modules (about six minutes on two cores)"
+  say "building ${KUBERNETES_PROGRAMS[*]} $KUBERNETES_VERSION from their modules (all six take about six minutes on two cores)"
   # A Kubernetes without its version confuses clients that ask for it.
   local version_flags="-X k8s.io/component-base/version.gitVersion=$KUBERNETES_VERSION -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION") -X k8s.io/client-go/pkg/version.gitVersion=$KUBERNETES_VERSION"
   go_install control-plane "$version_flags" "${KUBERNETES_PROGRAMS[@]/#/k8s.io/kubernetes/cmd/}"
@@ -115,15 +116,39 @@ have_all() {
   for program in "$@"; do [ -x "$TOOLS_DIR/$program" ] || return 1; done
 }
 
+# A tool from a release and the same tool built here must not differ in version.
+check_pins() {
+  local pin
+  for pin in "k8s.io/kubernetes $KUBERNETES_VERSION" "github.com/containerd/containerd/v2 v$CONTAINERD_VERSION" "go.etcd.io/etcd/server/v3 $ETCD_VERSION" \
+    "github.com/coredns/coredns v$COREDNS_VERSION" "github.com/versity/versitygw $VERSITYGW_VERSION" "helm.sh/helm/v3 $HELM_VERSION" "github.com/fullstorydev/grpcurl $GRPCURL_VERSION"; do
+    grep -qF "$pin" "$CLUSTER_DIR"/tools/*/go.mod || fail "versions.env says $pin and no go.mod under $CLUSTER_DIR/tools does: make them agree"
+  done
+}
+
+provide_client() {
+  install_packages "${CLIENT_PACKAGES[@]}"
+  KUBERNETES_PROGRAMS=(kubectl)
+  mkdir -p "$TOOLS_DIR"
+  provide_kubernetes
+  provide_helm
+  provide_versitygw
+  provide_restic
+}
+
 main() {
+  check_pins
+  if [ "${1:-}" = --client ]; then
+    provide_client
+    return
+  fi
   if [ -e "$DONE_MARK" ]; then
-    install_packages "${HOST_PACKAGES[@]}"
+    install_host_packages
     return
   fi
   # Other pins than last time: nothing of the old set may be mistaken for the new.
   [ -z "${ORLOP_TOOLS:-}" ] && rm -rf "$TOOLS_DIR"
   mkdir -p "$TOOLS_DIR"
-  install_packages "${HOST_PACKAGES[@]}"
+  install_host_packages
   provide_kubernetes
   provide_containerd
   provide_etcd

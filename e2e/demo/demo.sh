@@ -36,7 +36,6 @@ run_script_in() { # namespace deployment script arguments...: scripts travel ove
 }
 
 create_workload() {
-  apply 10-namespaces.yaml
   provide_volume demo notes-data
   apply 20-workload.yaml WORKBENCH_IMAGE="$WORKBENCH_IMAGE"
   kubectl -n demo rollout status deployment/notes --timeout=120s >/dev/null

@@ -6,18 +6,27 @@ ARCHITECTURE=$(case "$(uname -m)" in x86_64) echo amd64 ;; aarch64) echo arm64 ;
 # A program stands for its package, so that a machine that has them some other way is left alone.
 HOST_PACKAGES=(runc:runc iptables:iptables nft:nftables conntrack:conntrack ip:iproute2 openssl:openssl getfattr:attr setfacl:acl
   jq:jq curl:curl gcc:gcc busybox:busybox-static python3:python3 nsenter:util-linux make:make xz:xz-utils)
+# What it takes to build Orlop's images and bring them to somebody else's cluster.
+CLIENT_PACKAGES=(jq:jq curl:curl gcc:gcc strip:binutils getfattr:attr setfacl:acl python3:python3 xz:xz-utils skopeo:skopeo)
 
 install_packages() { # package or program:package ...
   local wanted=() item
   for item in "$@"; do
     command -v "${item%%:*}" >/dev/null || wanted+=("${item#*:}")
   done
-  [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || wanted+=(containernetworking-plugins)
   [ ${#wanted[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || fail "this machine lacks ${wanted[*]} and has no apt-get: install them by hand, then run this again"
+  [ "$(id -u)" = 0 ] || fail "this machine lacks ${wanted[*]}: run 'sudo apt-get install ${wanted[*]}', then run this again"
   say "installing packages: ${wanted[*]}"
   apt-get update -qq >/dev/null
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+install_host_packages() {
+  local packages=("${HOST_PACKAGES[@]}")
+  # Programs that are on nobody's path.
+  [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || packages+=(cni-plugins:containernetworking-plugins)
+  install_packages "${packages[@]}"
 }
 
 # from_debian_unstable PACKAGE MEMBER DESTINATION: unpacks one file of a package without installing or upgrading anything.

@@ -3,9 +3,13 @@
 
 OWN_CLUSTER=
 WORKBENCH_IMAGE=orlop.local/workbench:e2e
+# On somebody else's cluster, where nodes keep what they have pulled: a tag of its own for every run.
+DEMO_TAG=demo-$(date -u +%Y%m%d%H%M%S)
+DEMO_NAMESPACES=(demo demo-recovery demo-storage)
 
 choose_place() {
   if [ -n "${KUBECONFIG:-}" ]; then
+    export IMAGE_REGISTRY=${IMAGE_REGISTRY:-}
     [ -r "$KUBECONFIG" ] || die "KUBECONFIG names $KUBECONFIG, which cannot be read"
     export KUBECONFIG
     [ "$KUBECONFIG" != "$ADMIN_KUBECONFIG" ] || OWN_CLUSTER=1
@@ -23,28 +27,40 @@ prepare_place() {
     [ -e "$STATE_DIR/complete" ] && CLUSTER_WAS_UP=1
     "$CLUSTER_DIR/up.sh"
   else
-    "$CLUSTER_DIR/tools.sh"
     check_foreign_cluster
   fi
   clear_earlier_demo
 }
 
 check_foreign_cluster() {
-  kubectl --request-timeout=10s version >/dev/null || die "the cluster of $KUBECONFIG does not answer"
   [ -n "${IMAGE_REGISTRY:-}" ] || die "set IMAGE_REGISTRY=host/path to a registry that this cluster pulls from and you may push to"
-  command -v skopeo >/dev/null || die "pushing images needs skopeo: install it, then run this again"
+  "$CLUSTER_DIR/tools.sh" --client
+  kubectl --request-timeout=10s version >/dev/null || die "the cluster of $KUBECONFIG does not answer"
   kubectl get storageclass -o json | jq -e '[.items[].metadata.annotations["storageclass.kubernetes.io/is-default-class"]] | index("true")' >/dev/null ||
     die "the cluster has no default StorageClass, so the demo's volumes cannot be made"
+  local tag
+  tag=$(helm -n orlop-system get values orlop -o json 2>/dev/null | jq -r '.image.tag // "none"')
+  case $tag in
+    "" | demo-*) ;;
+    *) die "Orlop is installed on this cluster already and the demo would replace it: use another cluster" ;;
+  esac
 }
 
+# On somebody else's cluster a namespace may have the same name and be no demo's: only what bears the label is deleted.
 clear_earlier_demo() {
-  local namespaces
-  namespaces=$(kubectl get namespace demo demo-recovery demo-storage --ignore-not-found -o name)
-  [ -z "$namespaces" ] || kubectl delete $namespaces --wait --timeout=120s >/dev/null
+  local namespace found=()
+  for namespace in "${DEMO_NAMESPACES[@]}"; do
+    case $(kubectl get namespace "$namespace" --ignore-not-found -o jsonpath='{.metadata.name}/{.metadata.labels.orlop\.dev/demo}') in
+      */yes) found+=("$namespace") ;;
+      "$namespace/") die "namespace $namespace exists and is no earlier demo's: use another cluster, or rename it" ;;
+    esac
+  done
+  [ ${#found[@]} = 0 ] || kubectl delete namespace "${found[@]}" --wait --timeout=120s >/dev/null
   kubectl delete persistentvolume -l orlop.dev/demo=yes --ignore-not-found >/dev/null
 }
 
 start_s3() {
+  apply 10-namespaces.yaml
   if [ -n "$OWN_CLUSTER" ]; then
     source "$CLUSTER_DIR/lib/object-store.sh"
     S3_USER=$S3_ACCESS_KEY S3_PASSWORD=$(cat "$S3_SECRET_FILE")
@@ -60,15 +76,11 @@ start_s3() {
 }
 
 publish_images() {
-  ORLOP_REGISTRY=$IMAGE_REGISTRY ORLOP_TAG=demo "$CLUSTER_DIR/images.sh"
-  local image
-  for image in orlop-control-plane orlop-data-mover; do skopeo copy --quiet "oci-archive:$CACHE_DIR/images/$image.tar" "docker://$IMAGE_REGISTRY/$image:demo"; done
-  skopeo copy --quiet "oci-archive:$CACHE_DIR/images/workbench.tar" "docker://$IMAGE_REGISTRY/workbench:e2e"
+  IMAGE_TAG=$DEMO_TAG "$CLUSTER_DIR/push.sh" --with-workbench
   WORKBENCH_IMAGE=$IMAGE_REGISTRY/workbench:e2e
 }
 
 start_s3_pod() {
-  kubectl create namespace demo-storage --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl -n demo-storage create secret generic s3-server --from-literal=ROOT_ACCESS_KEY="$S3_USER" --from-literal=ROOT_SECRET_KEY="$S3_PASSWORD" >/dev/null
   kubectl apply -f - >/dev/null <<YAML
 apiVersion: v1
@@ -98,7 +110,6 @@ YAML
 # A pod with stock restic and GNU tools; it reaches the store exactly as a mover would.
 start_bench() {
   [ -z "$OWN_CLUSTER" ] || "$CLUSTER_DIR/images.sh" --load
-  kubectl create namespace demo-storage --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl -n demo-storage create secret generic bench --from-literal=AWS_ACCESS_KEY_ID="$S3_USER" --from-literal=AWS_SECRET_ACCESS_KEY="$S3_PASSWORD" --from-literal=RESTIC_PASSWORD="$REPOSITORY_PASSWORD" >/dev/null
   kubectl apply -f - >/dev/null <<YAML
 apiVersion: v1
@@ -122,7 +133,7 @@ install_orlop() {
   if [ -n "$OWN_CLUSTER" ]; then
     "$CLUSTER_DIR/install.sh"
   else
-    ORLOP_REGISTRY=$IMAGE_REGISTRY ORLOP_TAG=demo "$CLUSTER_DIR/install.sh"
+    ORLOP_REGISTRY=$IMAGE_REGISTRY ORLOP_TAG=$DEMO_TAG "$CLUSTER_DIR/install.sh"
   fi
   kubectl -n orlop-system get deployments --no-headers | while read -r name ready _; do fact "$name" "$ready ready"; done
 }
@@ -149,13 +160,15 @@ YAML
 
 leave_place() {
   if [ -n "${KEEP:-}" ]; then
+    local take_down="make cluster-down"
+    [ -n "$OWN_CLUSTER" ] || take_down="helm -n orlop-system uninstall orlop; kubectl delete namespace ${DEMO_NAMESPACES[*]} orlop-system"
     cat <<TEXT
 
 Everything is still there (KEEP=1). To look around:
   export KUBECONFIG=$KUBECONFIG PATH=$TOOLS_DIR:\$PATH
   kubectl -n demo get backupconfigurations,backupsessions,snapshots,restoresessions
   kubectl -n demo-storage exec bench -- restic --no-cache --repo s3:${S3_ENDPOINT:-}/$BUCKET/demo/notes/repository/v1/every-minute/dump ls latest
-To take it down: ${OWN_CLUSTER:+make cluster-down}${OWN_CLUSTER:-helm -n orlop-system uninstall orlop; kubectl delete namespace demo demo-recovery demo-storage orlop-system}
+To take it down: $take_down
 TEXT
     return
   fi

@@ -2,7 +2,7 @@
 
 use e2e::files;
 use e2e::platform::{call, dial, token};
-use e2e::tenant::{Backup, Tenant};
+use e2e::tenant::{Backup, SESSION_LIMIT, Tenant};
 use proto_api::common::v1alpha1::ObjectRef;
 use proto_api::schedule::v1alpha1 as schedule;
 use proto_api::schedule::v1alpha1::schedule_service_client::ScheduleServiceClient;
@@ -98,9 +98,13 @@ async fn tooling_has_its_own_rights_and_no_more() {
     let watched = session::WatchRequest { session: named("RestoreSession", "by-tool") };
     let mut updates = sessions.watch(call(&tool, watched).unwrap()).await.unwrap().into_inner();
     let mut last = None;
-    while let Some(update) = updates.message().await.unwrap() {
-        last = update.session;
-    }
+    // The stream must end by itself once the session is complete.
+    let watch = async {
+        while let Some(update) = updates.message().await.unwrap() {
+            last = update.session;
+        }
+    };
+    tokio::time::timeout(SESSION_LIMIT, watch).await.expect("the watch of a completed session ends");
     let last = last.expect("a watch shows the session at least once");
     assert!(last.complete && last.phase == "Succeeded", "{last:?}");
     files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();

@@ -131,14 +131,9 @@ impl SessionServer {
                 read::session(&client, &reference).await
             }
         });
-        let until_complete = states.scan(false, |ended, state| {
-            let last = *ended;
-            *ended = state.as_ref().map_or(true, |session| session.complete);
-            std::future::ready((!last).then_some(state))
-        });
-        let answers =
-            until_complete.map(|state| state.map(|session| pb::WatchResponse { session: Some(session) }).map_err(Status::from));
-        Ok(Box::pin(answers.chain(stream::empty())))
+        let answers = until_complete(states)
+            .map(|state| state.map(|session| pb::WatchResponse { session: Some(session) }).map_err(Status::from));
+        Ok(Box::pin(answers))
     }
 
     async fn stop(&self, request: Request<pb::CancelRequest>) -> Result<(), ApiError> {
@@ -180,6 +175,19 @@ impl SessionServer {
     }
 }
 
+/// The states of a session up to the one that completes it, or the first that cannot be told. It ends with that one:
+/// a session that is complete changes no more, so waiting for the next event would keep the caller for ever.
+fn until_complete(
+    states: impl Stream<Item = Result<pb::Session, ApiError>> + Send + 'static,
+) -> impl Stream<Item = Result<pb::Session, ApiError>> + Send {
+    stream::unfold(Some(Box::pin(states)), |states| async {
+        let mut states = states?;
+        let state = states.next().await?;
+        let more = state.as_ref().is_ok_and(|session| !session.complete);
+        Some((state, more.then_some(states)))
+    })
+}
+
 #[tonic::async_trait]
 impl SessionService for SessionServer {
     type WatchStream = SessionStream;
@@ -210,5 +218,31 @@ impl SessionService for SessionServer {
 
     async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::ExplainResponse>, Status> {
         Ok(Response::new(self.chain(request).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn state(complete: bool) -> Result<pb::Session, ApiError> {
+        Ok(pb::Session { complete, ..pb::Session::default() })
+    }
+
+    /// The watch of a finished session ends by itself, though the API server never sends another event.
+    #[tokio::test]
+    async fn a_watch_ends_with_the_completing_state() {
+        let quiet = stream::iter([state(false), state(false), state(true)]).chain(stream::pending());
+        let told: Vec<_> = until_complete(quiet).map(|state| state.unwrap().complete).collect().await;
+        assert_eq!(told, [false, false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_with_the_first_error() {
+        let broken = stream::iter([state(false), Err(ApiError::not_found("gone"))]).chain(stream::pending());
+        let told: Vec<_> = until_complete(broken).map(|state| state.is_ok()).collect().await;
+        assert_eq!(told, [true, false]);
     }
 }
