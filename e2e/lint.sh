@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What can be said about the sources without running them.
 source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
+source "$CLUSTER_DIR/lib/packages.sh"
 cd "$PROJECT_DIR"
 
 say "format"
@@ -12,10 +13,5 @@ cargo clippy --quiet --locked --workspace --test scenarios -- --deny warnings
 say "layout, arrows between crates, generated files"
 cargo xtask check-crds && cargo xtask check-arrows && cargo xtask check-layout
 say "protocol definitions"
-if command -v npx >/dev/null; then
-  (cd proto && npx --yes --loglevel=error @bufbuild/buf@1.75.0 lint) || fail "buf lint found faults in proto/"
-elif [ "${CI:-}" = true ]; then
-  fail "npx is missing, so proto/ cannot be linted: install Node.js"
-else
-  say "npx is missing: proto/ is not linted"
-fi
+install_packages npx:npm
+(cd proto && npx --yes --loglevel=error @bufbuild/buf@1.75.0 lint) || fail "buf lint found faults in proto/"

@@ -21,6 +21,9 @@ provide_moto() { # an S3 modelled on Amazon's
   export PATH=$environment/bin:$PATH
 }
 
+# The S3 servers and stock restic that the conformance and interoperability tests are told against.
+"$CLUSTER_DIR/tools.sh" versitygw restic
 provide_moto
 say "unit and integration tests"
-cargo test --quiet --locked --workspace
+# Where the tools are provided, a test that cannot find its own must fail, not pass by.
+ORLOP_REQUIRE_TOOLS=1 cargo test --quiet --locked --workspace

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts every program of the cluster into the tool cache: official releases where the network reaches them, else built
 # from the Go modules pinned under tools/. Safe to run again; does nothing when all is there.
-# usage: tools.sh [--client]    --client leaves out what only a cluster of our own needs
+# usage: tools.sh [kubectl|helm|versitygw|restic...]    only these, for who needs no cluster of ours
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 source "$CLUSTER_DIR/lib/packages.sh"
 
@@ -125,20 +125,22 @@ check_pins() {
   done
 }
 
-provide_client() {
-  install_packages "${CLIENT_PACKAGES[@]}"
-  KUBERNETES_PROGRAMS=(kubectl)
+provide_only() { # tool...
+  local tool
   mkdir -p "$TOOLS_DIR"
-  provide_kubernetes
-  provide_helm
-  provide_versitygw
-  provide_restic
+  for tool in "$@"; do
+    case $tool in
+      kubectl) KUBERNETES_PROGRAMS=(kubectl) && provide_kubernetes ;;
+      helm | versitygw | restic) "provide_$tool" ;;
+      *) fail "$tool is no tool that can be had alone" ;;
+    esac
+  done
 }
 
 main() {
   check_pins
-  if [ "${1:-}" = --client ]; then
-    provide_client
+  if [ $# -gt 0 ]; then
+    provide_only "$@"
     return
   fi
   if [ -e "$DONE_MARK" ]; then

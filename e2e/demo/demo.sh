@@ -3,6 +3,7 @@
 #   KEEP=1            leaves everything running and says how to look around
 #   KUBECONFIG=file   runs on that cluster; IMAGE_REGISTRY=host/path names a registry it can pull from
 source "$(dirname "${BASH_SOURCE[0]}")/../cluster/lib/common.sh"
+source "$CLUSTER_DIR/lib/packages.sh"
 DEMO_DIR=$PROJECT_DIR/e2e/demo
 source "$DEMO_DIR/lib/report.sh"
 source "$DEMO_DIR/lib/place.sh"
@@ -56,7 +57,11 @@ declare_backup() {
   await_field 60 "BackupConfiguration notes-backup to be Ready" demo backupconfiguration/notes-backup .status.phase Ready
 }
 
-initial_backup() { follow_session "$(await_session initial 0000)"; }
+initial_backup() {
+  local session
+  session=$(await_session initial 0000)
+  follow_session "$session"
+}
 
 scheduled_backup() {
   in_workload demo notes bash -c 'echo "written after the first backup" >"/data/documents/a late note.txt"'

@@ -17,6 +17,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("RetentionPolicy", "storage.kubestash.com", "v1alpha1", "retentionpolicies"),
     ("Snapshot", "storage.kubestash.com", "v1alpha1", "snapshots"),
     ("BackupConfiguration", "core.kubestash.com", "v1alpha1", "backupconfigurations"),
+    ("BackupBatch", "core.kubestash.com", "v1alpha1", "backupbatches"),
     ("BackupSession", "core.kubestash.com", "v1alpha1", "backupsessions"),
     ("RestoreSession", "core.kubestash.com", "v1alpha1", "restoresessions"),
     ("Addon", "addons.kubestash.com", "v1alpha1", "addons"),
@@ -33,6 +34,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("ServiceAccount", "", "v1", "serviceaccounts"),
     ("Event", "", "v1", "events"),
     ("Lease", "coordination.k8s.io", "v1", "leases"),
+    ("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
     ("Role", "rbac.authorization.k8s.io", "v1", "roles"),
     ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
 ];

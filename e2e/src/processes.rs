@@ -48,6 +48,17 @@ pub async fn kill_in_pod(pod_uid: &str, program: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until no process of a pod has that name any more.
+pub async fn until_ended(pod_uid: &str, program: &str, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    let mut ticks = interval(Duration::from_millis(100));
+    while !pids_of_pod(pod_uid, program).is_empty() {
+        ticks.tick().await;
+        ensure!(Instant::now() < deadline, "{program} of pod {pod_uid} still runs after {limit:?}");
+    }
+    Ok(())
+}
+
 fn is_alive(pid: u32) -> bool {
     // A zombie has been killed; only its parent has not asked yet.
     fs::read_to_string(format!("/proc/{pid}/stat"))

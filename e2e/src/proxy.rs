@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::HOST_ADDRESS;
 use crate::object_store::PORT;
@@ -18,7 +19,7 @@ use crate::object_store::PORT;
 pub enum Behaviour {
     /// Passes everything on.
     Faithful,
-    /// Passes at most so many bytes a second in each direction of each connection.
+    /// Passes at most so many bytes a second in each direction, all connections together.
     Throttled(u64),
     /// Refuses new connections and cuts those that stand.
     Unreachable,
@@ -32,9 +33,35 @@ pub enum Behaviour {
 pub struct Proxy {
     address: String,
     behaviour: watch::Sender<Behaviour>,
-    bytes_up: Arc<AtomicU64>,
-    bytes_down: Arc<AtomicU64>,
+    up: Arc<Direction>,
+    down: Arc<Direction>,
     task: JoinHandle<()>,
+}
+
+/// What all connections together move one way.
+struct Direction {
+    bytes: AtomicU64,
+    /// When the throttled line is free again.
+    free: Mutex<Instant>,
+}
+
+impl Direction {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicU64::new(0), free: Mutex::new(Instant::now()) })
+    }
+
+    /// Books the line for `count` bytes and waits until they are through.
+    async fn pass(&self, count: usize, behaviour: Behaviour) {
+        if let Behaviour::Throttled(rate) = behaviour {
+            let through = {
+                let mut free = self.free.lock().await;
+                *free = (*free).max(Instant::now()) + Duration::from_secs_f64(count as f64 / rate as f64);
+                *free
+            };
+            tokio::time::sleep_until(through).await;
+        }
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+    }
 }
 
 impl Proxy {
@@ -43,14 +70,19 @@ impl Proxy {
         let listener = TcpListener::bind((HOST_ADDRESS, 0)).await?;
         let address = format!("http://{}", listener.local_addr()?);
         let (behaviour, watched) = watch::channel(Behaviour::Faithful);
-        let (bytes_up, bytes_down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let task = tokio::spawn(accept(listener, watched, Arc::clone(&bytes_up), Arc::clone(&bytes_down)));
-        Ok(Self { address, behaviour, bytes_up, bytes_down, task })
+        let (up, down) = (Direction::new(), Direction::new());
+        let task = tokio::spawn(accept(listener, watched, Arc::clone(&up), Arc::clone(&down)));
+        Ok(Self { address, behaviour, up, down, task })
     }
 
     /// Address to write into a BackupStorage.
     pub fn endpoint(&self) -> &str {
         &self.address
+    }
+
+    /// Host and port of it, as messages name them.
+    pub fn host(&self) -> &str {
+        self.address.trim_start_matches("http://")
     }
 
     /// Changes what happens from now on.
@@ -60,12 +92,12 @@ impl Proxy {
 
     /// Bytes that went towards the server so far.
     pub fn bytes_up(&self) -> u64 {
-        self.bytes_up.load(Ordering::Relaxed)
+        self.up.bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes that came from the server so far.
     pub fn bytes_down(&self) -> u64 {
-        self.bytes_down.load(Ordering::Relaxed)
+        self.down.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -75,26 +107,21 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    behaviour: watch::Receiver<Behaviour>,
-    bytes_up: Arc<AtomicU64>,
-    bytes_down: Arc<AtomicU64>,
-) {
+async fn accept(listener: TcpListener, behaviour: watch::Receiver<Behaviour>, up: Arc<Direction>, down: Arc<Direction>) {
     loop {
         // A connection that was given up before it was accepted is no reason to serve nobody any more.
         let Ok((client, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let (behaviour, bytes_up, bytes_down) = (behaviour.clone(), Arc::clone(&bytes_up), Arc::clone(&bytes_down));
+        let (behaviour, up, down) = (behaviour.clone(), Arc::clone(&up), Arc::clone(&down));
         tokio::spawn(async move {
             let now = *behaviour.borrow();
             let result = match now {
                 Behaviour::Unreachable => Ok(()),
                 Behaviour::Unavailable => answer_503(client).await,
-                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, &[], behaviour, bytes_up, bytes_down).await,
-                Behaviour::Without(refused) => relay_unless(refused, client, behaviour, bytes_up, bytes_down).await,
+                Behaviour::Faithful | Behaviour::Throttled(_) => relay(client, &[], behaviour, up, down).await,
+                Behaviour::Without(refused) => relay_unless(refused, client, behaviour, up, down).await,
             };
             // A cut connection is what the proxy is for.
             drop(result);
@@ -124,8 +151,8 @@ async fn relay_unless(
     refused: &str,
     mut client: TcpStream,
     behaviour: watch::Receiver<Behaviour>,
-    bytes_up: Arc<AtomicU64>,
-    bytes_down: Arc<AtomicU64>,
+    up: Arc<Direction>,
+    down: Arc<Direction>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     let line_end = loop {
@@ -140,7 +167,7 @@ async fn relay_unless(
         return client.write_all(UNAVAILABLE).await;
     }
     head.splice(line_end..line_end, *b"\r\nConnection: close");
-    relay(client, &head, behaviour, bytes_up, bytes_down).await
+    relay(client, &head, behaviour, up, down).await
 }
 
 /// Passes everything on, after `head` that was read already.
@@ -148,8 +175,8 @@ async fn relay(
     client: TcpStream,
     head: &[u8],
     behaviour: watch::Receiver<Behaviour>,
-    bytes_up: Arc<AtomicU64>,
-    bytes_down: Arc<AtomicU64>,
+    up: Arc<Direction>,
+    down: Arc<Direction>,
 ) -> std::io::Result<()> {
     let mut server = TcpStream::connect((HOST_ADDRESS, PORT)).await?;
     server.write_all(head).await?;
@@ -158,8 +185,8 @@ async fn relay(
     let mut cut = behaviour.clone();
     let born = *behaviour.borrow();
     tokio::select! {
-        result = copy(client_read, server_write, behaviour.clone(), bytes_up) => result,
-        result = copy(server_read, client_write, behaviour, bytes_down) => result,
+        result = copy(client_read, server_write, behaviour.clone(), up) => result,
+        result = copy(server_read, client_write, behaviour, down) => result,
         _ = cut.wait_for(|now| is_cut(born, *now)) => Ok(()),
     }
 }
@@ -168,12 +195,12 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     behaviour: watch::Receiver<Behaviour>,
-    counter: Arc<AtomicU64>,
+    direction: Arc<Direction>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let now = *behaviour.borrow();
-        // A throttled stream moves a tenth of a second's worth at a time.
+        // A throttled line moves a tenth of a second's worth at a time.
         let limit = match now {
             Behaviour::Throttled(rate) => usize::try_from(rate / 10).unwrap_or(usize::MAX).clamp(1, buffer.len()),
             _ => buffer.len(),
@@ -182,10 +209,7 @@ async fn copy(
         if count == 0 {
             return to.shutdown().await;
         }
+        direction.pass(count, now).await;
         to.write_all(&buffer[..count]).await?;
-        counter.fetch_add(count as u64, Ordering::Relaxed);
-        if let Behaviour::Throttled(rate) = now {
-            tokio::time::sleep(Duration::from_secs_f64(count as f64 / rate as f64)).await;
-        }
     }
 }

@@ -76,7 +76,7 @@ pub const RESTORE_SUCCEEDED: &str = "RestoreSucceeded";
 /// The restored data is what it should be. On BackupVerificationSession.
 pub const BACKUP_VERIFIED: &str = "BackupVerified";
 /// Whether the session moves on, and what it waits for or what its last attempt died of. Never decides the phase.
-/// On BackupSession, RestoreSession.
+/// On BackupConfiguration, BackupSession, RestoreSession, and on Snapshot while its metadata does not reach the bucket.
 pub const PROGRESSING: &str = "orlop.dev/Progressing";
 /// Movers of this Repository's namespace are given the storage's own key. On Repository.
 pub const CREDENTIALS_SHARED: &str = "orlop.dev/CredentialsShared";
@@ -377,7 +377,12 @@ pub const TYPES: &[ConditionType] = &[
         true_reason: Some(reason::SUCCESSFULLY_VERIFIED_BACKUP),
         false_reason: Some(reason::FAILED_TO_VERIFY_BACKUP),
     },
-    ConditionType { name: PROGRESSING, on: "BackupSession, RestoreSession", true_reason: None, false_reason: None },
+    ConditionType {
+        name: PROGRESSING,
+        on: "BackupConfiguration, BackupSession, RestoreSession, Snapshot",
+        true_reason: None,
+        false_reason: None,
+    },
     ConditionType {
         name: CREDENTIALS_SHARED,
         on: "Repository",

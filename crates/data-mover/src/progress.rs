@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto_api::common::v1alpha1::TransferProgress;
 use proto_api::mover::v1alpha1::Progress;
 use repository::{Control, Event};
+use storage::Outage;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Span;
@@ -26,13 +27,35 @@ pub enum Direction {
     Download,
 }
 
+/// A store that is silent for less than this is merely slow.
+const NOTICEABLE: Duration = Duration::from_secs(3);
+
 struct View {
     path: String,
     activity: String,
+    waits_for: String,
+    /// The store by its description, and whether it answers.
+    store: Option<(String, Arc<Outage>)>,
     totals_final: bool,
     /// The target's span, and that of the engine's phase in it.
     parent: Span,
     phase: Span,
+}
+
+impl View {
+    fn begin(&mut self, activity: String) {
+        self.activity = activity;
+        self.waits_for.clear();
+    }
+
+    fn wait(&self) -> String {
+        let silent = || {
+            let (description, outage) = self.store.as_ref()?;
+            let (lasts, cause) = outage.lasts()?;
+            (lasts >= NOTICEABLE).then(|| format!("{description}, which does not answer: {cause}"))
+        };
+        if self.waits_for.is_empty() { silent().unwrap_or_default() } else { self.waits_for.clone() }
+    }
 }
 
 /// Watches one target until it is dropped.
@@ -51,6 +74,8 @@ impl Reporter {
         let view = View {
             path: String::new(),
             activity: "starting".to_owned(),
+            waits_for: String::new(),
+            store: None,
             totals_final: false,
             parent: Span::current(),
             phase: Span::none(),
@@ -72,7 +97,17 @@ impl Reporter {
 
     /// What is being done, in words for a person.
     pub fn activity(&self, activity: impl Into<String>) {
-        lock(&self.view).activity = activity.into();
+        lock(&self.view).begin(activity.into());
+    }
+
+    /// What keeps anything from moving, until the next activity.
+    pub fn waits_for(&self, what: impl Into<String>) {
+        lock(&self.view).waits_for = what.into();
+    }
+
+    /// From here on a silence of this store is what the work waits for.
+    pub fn watch_store(&self, description: &str, outage: &Arc<Outage>) {
+        lock(&self.view).store = Some((description.to_owned(), Arc::clone(outage)));
     }
 
     /// The path being worked on.
@@ -87,7 +122,8 @@ impl Reporter {
     pub fn finish(&self, activity: &str) -> TransferProgress {
         {
             let mut view = lock(&self.view);
-            activity.clone_into(&mut view.activity);
+            view.begin(activity.to_owned());
+            view.store = None;
             view.totals_final = true;
             view.phase = Span::none();
         }
@@ -134,6 +170,7 @@ fn transfer(control: &Control, view: &Mutex<View>, direction: Direction, begin: 
         },
         totals_final: view.totals_final,
         activity: view.activity.clone(),
+        waits_for: view.wait(),
         seconds_elapsed: begin.elapsed().as_secs(),
     }
 }
@@ -141,14 +178,19 @@ fn transfer(control: &Control, view: &Mutex<View>, direction: Direction, begin: 
 fn hear(view: &Mutex<View>, event: Event) {
     match event {
         Event::LockWaiting { holder, waited } => {
-            lock(view).activity = format!("waiting {} s for a lock held by {holder}", waited.as_secs());
+            let mut view = lock(view);
+            view.activity = format!("waiting {} s for a lock held by {holder}", waited.as_secs());
+            view.waits_for = format!("a lock held by {holder}");
         }
-        Event::LockRemoved { holder, proof } => tracing::info!(%holder, proof, "removed the lock of a dead holder"),
+        Event::LockRemoved { holder, proof } => {
+            tracing::info!(%holder, proof, "removed the lock of a dead holder");
+            lock(view).waits_for.clear();
+        }
         Event::Damaged { key, reason } => tracing::warn!(key, reason, "damaged object in the repository"),
         Event::PhaseStarted(phase) => {
             let Some((activity, span, totals_final)) = describe(phase) else { return };
             let mut view = lock(view);
-            activity.clone_into(&mut view.activity);
+            view.begin(activity.to_owned());
             view.totals_final = totals_final.unwrap_or(view.totals_final);
             // The engine knows no telemetry: a phase lasts until the next one begins, and dropping its span ends it.
             view.phase = tracing::info_span!(parent: &view.parent, "phase", otel.name = span, phase);

@@ -86,7 +86,7 @@ async fn do_work(
         assignment: Arc::new(assignment),
         work,
         client,
-        store_options: StoreOptions { limits: Some(limits), counters: Some(Arc::new(Counters::default())) },
+        store_options: StoreOptions { limits: Some(limits), counters: Some(Arc::new(Counters::default())), outage: None },
         link: link.clone(),
         stop: stop.clone(),
     };

@@ -1,12 +1,13 @@
 //! One target from access to outcome. It succeeds or fails alone, whatever becomes of the others.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto_api::mover::v1alpha1::{Assignment, Result as TargetResult, Target, TargetOutcome, target};
 use proto_api::storage::v1alpha1::AccessSubject;
 use repository::{LockGuard, LockIdentity, LockMode, Repository};
-use storage::OpenOptions as StoreOptions;
+use storage::{OpenOptions as StoreOptions, Outage};
 use tokio::time::Instant;
 
 use crate::access::{self, AccessClient};
@@ -70,7 +71,7 @@ pub(crate) async fn run(context: &Context, target: &Target) -> TargetOutcome {
             break Err(failure);
         }
         tracing::warn!(%failure, "beginning again");
-        reporter.activity(format!("beginning again after: {failure}"));
+        reporter.waits_for(format!("another try after: {failure}"));
         if !context.stop.sleep(backoff.pause()).await {
             break Err(Failure::stopped(&context.stop));
         }
@@ -143,6 +144,9 @@ impl Job<'_> {
         let access = context.client.issue(self.subject, &self.target.component_path, &context.stop).await?;
         place.storage = access.config.describe();
         self.reporter.activity("opening the repository");
+        let outage = Arc::new(Outage::default());
+        self.reporter.watch_store(&place.storage, &outage);
+        let store_options = StoreOptions { outage: Some(outage), ..context.store_options.clone() };
         let control = self.reporter.control();
         let host = self.lock_host();
         let opening = Opening {
@@ -150,7 +154,7 @@ impl Job<'_> {
             client: &context.client,
             subject: self.subject,
             place: &place,
-            store_options: &context.store_options,
+            store_options: &store_options,
             host: &host,
             stop: &context.stop,
             control,

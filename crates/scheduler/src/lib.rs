@@ -8,6 +8,7 @@
 //! ```
 
 pub mod args;
+pub mod backup_batch;
 pub mod backup_configuration;
 pub mod context;
 pub mod cron_job;

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::{
-    backup_configuration,
+    backup_batch, backup_configuration,
     grpc::ScheduleServer,
     retry,
     test_support::{CONFIGURATION, NAMESPACE, World},
@@ -82,6 +82,9 @@ async fn used() -> Rules {
     let shutdown = CancellationToken::new();
     let tasks = spawn(&world, &shutdown);
 
+    world.server.put::<crd_types::BackupBatch>(&fixtures::object(
+        json!({"metadata": {"namespace": NAMESPACE, "name": "all"}, "spec": {}}),
+    ));
     // Two sessions, one of which goes again; defaults instead of a named retention policy.
     world.configure(|configuration| {
         configuration.spec.backends[0].retention_policy = None;
@@ -132,9 +135,10 @@ fn spawn(world: &World, shutdown: &CancellationToken) -> Vec<tokio::task::JoinHa
     );
     let reconciler = Arc::new(backup_configuration::Controller::new(context.clone(), writes));
     let cron_jobs = watchdog::runner(&client, metrics.clone(), OwnWrites::default(), readiness.gate("cron jobs"));
-    let sessions = retry::runner(&client, metrics, OwnWrites::default(), readiness.gate("sessions"));
+    let sessions = retry::runner(&client, metrics.clone(), OwnWrites::default(), readiness.gate("sessions"));
+    let batches = backup_batch::runner(&client, metrics, OwnWrites::default(), readiness.gate("batches"));
     let elector = Elector::new(client, LeaseConfig::new("orlop-system", "orlop-scheduler", "one"));
-    let (first, second, third, fourth) = (shutdown.clone(), shutdown.clone(), shutdown.clone(), shutdown.clone());
+    let [first, second, third, fourth, fifth] = std::array::from_fn(|_| shutdown.clone());
     vec![
         tokio::spawn(async move { configurations.run(reconciler, first).await.unwrap() }),
         tokio::spawn({
@@ -142,10 +146,14 @@ fn spawn(world: &World, shutdown: &CancellationToken) -> Vec<tokio::task::JoinHa
             async move { cron_jobs.run(watchdog, second).await.unwrap() }
         }),
         tokio::spawn({
-            let retry = Arc::new(retry::Retry::new(context));
+            let retry = Arc::new(retry::Retry::new(context.clone()));
             async move { sessions.run(retry, third).await.unwrap() }
         }),
-        tokio::spawn(async move { elector.run(fourth).await.unwrap() }),
+        tokio::spawn({
+            let batch_teller = Arc::new(backup_batch::Batches::new(context));
+            async move { batches.run(batch_teller, fourth).await.unwrap() }
+        }),
+        tokio::spawn(async move { elector.run(fifth).await.unwrap() }),
     ]
 }
 

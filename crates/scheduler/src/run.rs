@@ -30,7 +30,7 @@ use tonic::service::Routes;
 
 use crate::{
     args::Args,
-    backup_configuration,
+    backup_batch, backup_configuration,
     context::Context,
     grpc::ScheduleServer,
     metrics::{ScheduleMetrics, register_gauges},
@@ -106,7 +106,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-/// The three controllers, which start when this replica leads. A replica that waits is ready without them.
+/// The controllers, which start when this replica leads. A replica that waits is ready without them.
 fn controllers(
     context: &Context,
     metrics: &mut Metrics,
@@ -116,14 +116,13 @@ fn controllers(
 ) -> impl Future<Output = Result<(), RunnerError>> + Send + 'static {
     let counters = ControllerMetrics::register(metrics.registry());
     let client = &context.client;
-    let gates = ["watch BackupConfiguration", "watch CronJob", "watch BackupSession"].map(|name| {
+    let gates = ["watch BackupConfiguration", "watch CronJob", "watch BackupSession", "watch BackupBatch"].map(|name| {
         let gate = readiness.gate(name);
         gate.open();
         gate
     });
-    let [configuration_gate, cron_job_gate, session_gate] = gates.clone();
-    let written = [OwnWrites::default(), OwnWrites::default(), OwnWrites::default()];
-    let [configuration_writes, cron_job_writes, session_writes] = written.clone();
+    let [configuration_gate, cron_job_gate, session_gate, batch_gate] = gates.clone();
+    let configuration_writes = OwnWrites::default();
     let configurations = backup_configuration::runner(
         client,
         counters.clone(),
@@ -131,8 +130,9 @@ fn controllers(
         context.ca_bundle.clone(),
         configuration_gate,
     );
-    let cron_jobs = watchdog::runner(client, counters.clone(), cron_job_writes, cron_job_gate);
-    let sessions = retry::runner(client, counters, session_writes, session_gate);
+    let cron_jobs = watchdog::runner(client, counters.clone(), OwnWrites::default(), cron_job_gate);
+    let sessions = retry::runner(client, counters.clone(), OwnWrites::default(), session_gate);
+    let batches = backup_batch::runner(client, counters, OwnWrites::default(), batch_gate);
     let clock = context.clock.clone();
     register_gauges(metrics, configurations.store(), context.settings.zone.clone(), clock);
     let context = context.clone();
@@ -146,11 +146,13 @@ fn controllers(
         }
         let reconciler = Arc::new(backup_configuration::Controller::new(context.clone(), configuration_writes));
         let watchdog = Arc::new(watchdog::Watchdog::new(context.clone()));
-        let retry = Arc::new(retry::Retry::new(context));
+        let retry = Arc::new(retry::Retry::new(context.clone()));
+        let teller = Arc::new(backup_batch::Batches::new(context));
         tokio::try_join!(
             configurations.run(reconciler, shutdown.clone()),
             cron_jobs.run(watchdog, shutdown.clone()),
-            sessions.run(retry, shutdown),
+            sessions.run(retry, shutdown.clone()),
+            batches.run(teller, shutdown),
         )?;
         Ok(())
     }

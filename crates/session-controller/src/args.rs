@@ -59,6 +59,9 @@ pub struct MoverArgs {
     /// Resource limits of a mover, as `memory=1Gi`.
     #[arg(long, env = "ORLOP_MOVER_LIMITS", default_value = "memory=1Gi", value_delimiter = ',')]
     pub mover_limits: Vec<String>,
+    /// Make a NetworkPolicy for each session that lets its movers reach the control plane, DNS and the store.
+    #[arg(long, env = "ORLOP_MOVER_NETWORK_POLICY", action = clap::ArgAction::Set, default_value_t = false)]
+    pub mover_network_policy: bool,
     /// Seconds between two writes of a mover's progress to its Snapshot.
     #[arg(long, env = "ORLOP_PROGRESS_INTERVAL_SECONDS", default_value_t = 10)]
     pub progress_interval_seconds: u64,

@@ -44,6 +44,8 @@ pub struct Settings {
     pub mover_image: String,
     /// What all pods of Jobs have in common.
     pub manners: PodManners,
+    /// Whether each session's movers get a NetworkPolicy that lets them out.
+    pub mover_network_policy: bool,
     /// Where movers find the control plane.
     pub services: Services,
     /// Time between two writes of progress.
@@ -66,6 +68,7 @@ impl Settings {
                 default_limits: quantities(&mover.mover_limits),
                 ..PodManners::inherited(environment::variables())
             },
+            mover_network_policy: mover.mover_network_policy,
             services: Services::of_namespace(namespace),
             progress_interval: mover.progress_interval(),
             limits: Limits {

@@ -42,6 +42,7 @@ pub(crate) fn context(server: &ApiServer) -> Context {
         settings: Arc::new(Settings {
             mover_image: "example.com/orlop-data-mover:test".to_owned(),
             manners: PodManners::default(),
+            mover_network_policy: true,
             services: Services {
                 session_address: "sessions:9443".to_owned(),
                 session_server_name: "sessions".to_owned(),

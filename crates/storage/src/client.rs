@@ -14,8 +14,9 @@ use object_store::client::{
 use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 
 use crate::config::BackendConfig;
-use crate::error::Error;
+use crate::error::{Error, innermost};
 use crate::layers::Counters;
+use crate::outage::Outage;
 
 /// Longest silence of a connection; a configuration with less patience than this waits only as long.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
@@ -82,12 +83,13 @@ impl Attempts {
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     counters: Arc<Counters>,
+    outage: Arc<Outage>,
     stall: Duration,
 }
 
 impl Connector {
-    pub(crate) fn new(config: &BackendConfig, counters: Arc<Counters>) -> Self {
-        Self { counters, stall: config.patience.clamp(Duration::from_secs(1), STALL) }
+    pub(crate) fn new(config: &BackendConfig, counters: Arc<Counters>, outage: Arc<Outage>) -> Self {
+        Self { counters, outage, stall: config.patience.clamp(Duration::from_secs(1), STALL) }
     }
 }
 
@@ -95,7 +97,8 @@ impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let reads = ReqwestConnector::default().connect(&options.clone().with_read_timeout(self.stall))?;
         let uploads = ReqwestConnector::default().connect(&options.clone().with_read_timeout_disabled())?;
-        Ok(HttpClient::new(GuardedService { reads, uploads, counters: Arc::clone(&self.counters), stall: self.stall }))
+        let (counters, outage) = (Arc::clone(&self.counters), Arc::clone(&self.outage));
+        Ok(HttpClient::new(GuardedService { reads, uploads, counters, outage, stall: self.stall }))
     }
 }
 
@@ -104,6 +107,7 @@ struct GuardedService {
     reads: HttpClient,
     uploads: HttpClient,
     counters: Arc<Counters>,
+    outage: Arc<Outage>,
     stall: Duration,
 }
 
@@ -123,7 +127,13 @@ impl HttpService for GuardedService {
         } else {
             self.reads.execute(request).await
         };
-        self.counters.http(answer.as_ref().ok().map(|response| response.status().as_u16()));
+        let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+        self.counters.http(status);
+        match (&answer, status) {
+            (Err(error), _) => self.outage.failed(innermost(error)),
+            (Ok(_), Some(status)) if status == 429 || status >= 500 => self.outage.failed(format!("HTTP {status}")),
+            (Ok(_), _) => self.outage.answered(),
+        }
         answer
     }
 }

@@ -194,11 +194,16 @@ pub fn cause_of(error: &object_store::Error) -> String {
     if let (Some(code), message) = (tag(&text, "Code"), tag(&text, "Message")) {
         return shorten(&message.map_or_else(|| code.to_owned(), |message| format!("{code}: {message}")));
     }
-    let mut innermost: &dyn StdError = error;
-    while let Some(inner) = innermost.source() {
-        innermost = inner;
+    innermost(error)
+}
+
+/// What the cause at the end of the chain says.
+pub(crate) fn innermost(error: &dyn StdError) -> String {
+    let mut last = error;
+    while let Some(inner) = last.source() {
+        last = inner;
     }
-    shorten(&innermost.to_string())
+    shorten(&last.to_string())
 }
 
 fn of_generic(error: &object_store::Error, text: &str) -> ErrorKind {

@@ -20,6 +20,7 @@ mod gcs;
 pub mod layers;
 mod local;
 mod marker;
+mod outage;
 mod prefix;
 mod probe;
 mod s3;
@@ -37,6 +38,7 @@ pub use error::{Error, ErrorKind, cause_of};
 pub use layers::{Counters, CountersSnapshot, Limits};
 pub use local::LocalStore;
 pub use marker::put_folder_marker;
+pub use outage::Outage;
 pub use prefix::canonical as canonical_prefix;
 pub use probe::{CreateIfAbsent, ProbeReport, probe, probe_store};
 
@@ -50,6 +52,8 @@ pub struct OpenOptions {
     pub limits: Option<Arc<Limits>>,
     /// Where to count.
     pub counters: Option<Arc<Counters>>,
+    /// Where to note whether the store answers; one for each store.
+    pub outage: Option<Arc<Outage>>,
 }
 
 /// Opens a store rooted at the configuration's prefix. Does not touch the network.
@@ -67,7 +71,7 @@ pub fn open(config: &BackendConfig) -> Result<Arc<dyn ObjectStore>, Error> {
 pub fn open_with(config: &BackendConfig, options: &OpenOptions) -> Result<Arc<dyn ObjectStore>, Error> {
     let prefix = prefix::canonical(&config.prefix).map_err(|cause| Error::configuration(config.describe(), cause))?;
     let counters = options.counters.clone().unwrap_or_default();
-    let connector = Connector::new(config, Arc::clone(&counters));
+    let connector = Connector::new(config, Arc::clone(&counters), options.outage.clone().unwrap_or_default());
     let provider: Arc<dyn ObjectStore> = match &config.backend {
         Backend::S3(s3) => s3::open(config, s3, connector)?,
         Backend::Gcs(gcs) => gcs::open(config, gcs, connector)?,

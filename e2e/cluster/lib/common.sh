@@ -49,6 +49,8 @@ in_node() { # node command...: runs in the node's network namespace, with this h
 require_root() {
   [ "$(id -u)" = 0 ] || fail "the cluster makes network namespaces, mounts and cgroups: run this as root or with sudo, or set KUBECONFIG to use a cluster of your own"
   [ "$(uname -s)" = Linux ] || fail "the cluster runs on Linux only: set KUBECONFIG to use a cluster of your own"
+  # Root of an unprivileged container is refused this, and would find out halfway through.
+  unshare --net --mount true 2>/dev/null || fail "this machine does not let root make network and mount namespaces, which the cluster is made of: use a virtual machine or a privileged container, or set KUBECONFIG to use a cluster of your own"
 }
 
 # background NAME WHERE COMMAND...: starts it in a node's network namespace, or on the `host`, with its own log and a

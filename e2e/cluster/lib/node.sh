@@ -96,6 +96,8 @@ failSwapOn: false
 oomScoreAdj: 0
 maxOpenFiles: 20000
 clusterDomain: cluster.local
+# Both nodes are this machine, and each would clear away the other's logs.
+podLogsDir: $directory/pod-logs
 clusterDNS: [$DNS_ADDRESS]
 resolvConf: $directory/resolv.conf
 localStorageCapacityIsolation: false

@@ -34,7 +34,8 @@ prepare_place() {
 
 check_foreign_cluster() {
   [ -n "${IMAGE_REGISTRY:-}" ] || die "set IMAGE_REGISTRY=host/path to a registry that this cluster pulls from and you may push to"
-  "$CLUSTER_DIR/tools.sh" --client
+  install_packages "${CLIENT_PACKAGES[@]}"
+  "$CLUSTER_DIR/tools.sh" kubectl helm versitygw restic
   kubectl --request-timeout=10s version >/dev/null || die "the cluster of $KUBECONFIG does not answer"
   kubectl get storageclass -o json | jq -e '[.items[].metadata.annotations["storageclass.kubernetes.io/is-default-class"]] | index("true")' >/dev/null ||
     die "the cluster has no default StorageClass, so the demo's volumes cannot be made"

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use e2e::cluster::{phase, text};
+use e2e::cluster::text;
 use e2e::files;
 use e2e::object_store::{ACCESS_KEY, endpoint, secret_key};
 use e2e::proxy::{Behaviour, Proxy};
@@ -54,10 +54,7 @@ async fn storage_that_cannot_be_used() {
     let mut unreachable = tenant.storage_manifest(proxy.endpoint());
     merge(&mut unreachable, &json!({"metadata": {"name": "unreachable"}, "spec": {"storage": {"s3": {"prefix": "c"}}}}));
     tenant.cluster.apply(unreachable).await.unwrap();
-    tenant
-        .complains("BackupStorage", "unreachable", "BackendInitialized", &[proxy.endpoint().trim_start_matches("http://")])
-        .await
-        .unwrap();
+    tenant.complains("BackupStorage", "unreachable", "BackendInitialized", &[proxy.host()]).await.unwrap();
 
     tenant
         .secret("later", json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key().unwrap()}))
@@ -126,7 +123,21 @@ async fn configuration_that_cannot_work() {
             "{name} has a CronJob"
         );
     }
+    let batch = json!({"apiVersion": "core.kubestash.com/v1alpha1", "kind": "BackupBatch",
+        "metadata": {"name": "batch", "namespace": tenant.namespace}, "spec": {}});
+    tenant.cluster.apply(batch).await.unwrap();
+    tenant.complains("BackupBatch", "batch", "ValidationPassed", &["not supported", "BackupConfiguration"]).await.unwrap();
     assert!(tenant.sessions().await.unwrap().is_empty(), "a configuration that cannot work started a session");
+
+    // Two Repositories on one directory are refused across configurations too, and the first one goes on.
+    tenant.backed_up(&Backup::default()).await.unwrap();
+    let mut intruder = tenant.backup_manifest(&Backup { directory: "app/".into(), ..Backup::default() });
+    intruder["metadata"]["name"] = json!("intruder");
+    intruder["spec"]["sessions"][0]["repositories"][0]["name"] = json!("intruder");
+    tenant.cluster.apply(intruder).await.unwrap();
+    let words = ["is also the directory", "Repository e2e-bad-configuration/repository"];
+    tenant.complains("BackupConfiguration", "intruder", "ValidationPassed", &words).await.unwrap();
+    tenant.back_up_again().await.unwrap();
     tenant.cluster.delete("Addon", "", "e2e-without-function").await.unwrap();
     tenant.remove().await.unwrap();
 }
@@ -137,28 +148,17 @@ async fn what_is_missing_may_come_later() {
     let tenant = Tenant::create("comes-later").await.unwrap();
     tenant.cluster.apply(tenant.storage_manifest(&endpoint())).await.unwrap();
     tenant.cluster.apply(tenant.backup_manifest(&Backup::default())).await.unwrap();
-    let mentions = |word: &'static str| {
-        move |object: &serde_json::Value| phase(object) != "Ready" && object["status"].to_string().contains(word)
+    let namespace = &tenant.namespace;
+    let misses_the_policy = |object: &serde_json::Value| {
+        text(object, "/status/backends/0/retentionPolicy/reason")
+            .starts_with(&format!("RetentionPolicy {namespace}/retention does not exist"))
     };
-    tenant
-        .cluster
-        .until(
-            "BackupConfiguration",
-            &tenant.namespace,
-            "backup",
-            READY_LIMIT,
-            "the missing policy to be named",
-            mentions("retention"),
-        )
-        .await
-        .unwrap();
+    let what = "the missing policy to be named";
+    tenant.cluster.until("BackupConfiguration", namespace, "backup", READY_LIMIT, what, misses_the_policy).await.unwrap();
     tenant.retention(json!({"maxRetentionPeriod": "2mo", "successfulSnapshots": {"last": 10}})).await.unwrap();
-    let without_target = |object: &serde_json::Value| object.pointer("/status/targetFound") == Some(&json!(false));
-    tenant
-        .cluster
-        .until("BackupConfiguration", &tenant.namespace, "backup", READY_LIMIT, "targetFound: false", without_target)
-        .await
-        .unwrap();
+    let words = [&format!("Deployment {namespace}/app does not exist"), "create it"];
+    let told = tenant.complains("BackupConfiguration", "backup", "orlop.dev/Progressing", &words).await;
+    told.unwrap();
     files::make_tree(&tenant.workload("app", "node1").await.unwrap()).unwrap();
     let session = tenant.session_triggered_by("initial").await.unwrap();
     tenant.succeeded("BackupSession", &session).await.unwrap();
@@ -213,7 +213,8 @@ async fn volumes_that_cannot_be_backed_up() {
         .apply(pod("raw", device, json!({"name": "raw", "persistentVolumeClaim": {"claimName": "raw"}})))
         .await
         .unwrap();
-    for (name, words) in [("scratch", ["emptyDir", "/data"]), ("raw", ["lock", "raw"])] {
+    for (name, words) in [("scratch", ["emptyDir volume scratch", "/data"]), ("raw", ["volumeMode Block", "e2e-bad-volumes/raw"])]
+    {
         let backup = Backup { workload: name.into(), directory: format!("/{name}"), ..Backup::default() };
         let mut manifest = tenant.backup_manifest(&backup);
         manifest["metadata"]["name"] = json!(name);
@@ -271,7 +272,7 @@ async fn wrong_repository_password() {
     tenant.secret("repository-password", json!({"RESTIC_PASSWORD": "another"})).await.unwrap();
     let session = tenant.trigger().await.unwrap();
     let told = tenant.failed("BackupSession", &session, SESSION_LIMIT).await.unwrap();
-    assert!(told.contains("password"), "{told}");
+    assert!(told.contains("wrong repository password") && told.contains("Repository e2e-wrong-password/repository"), "{told}");
     assert_eq!(tenant.bucket.keys("root/app/repository"), before, "a wrong password changed the repository");
     tenant.secret("repository-password", json!({"RESTIC_PASSWORD": REPOSITORY_PASSWORD})).await.unwrap();
     tenant.back_up_again().await.unwrap();
@@ -285,7 +286,8 @@ async fn vanished_repository() {
     tenant.backed_up(&Backup::default()).await.unwrap();
     tenant.bucket.remove("root/app/repository").unwrap();
     let session = tenant.trigger().await.unwrap();
-    tenant.failed("BackupSession", &session, SESSION_LIMIT).await.unwrap();
+    let told = tenant.failed("BackupSession", &session, SESSION_LIMIT).await.unwrap();
+    assert!(told.contains("the restic repository is gone; it existed, so it is not initialised again"), "{told}");
     let keys = tenant.bucket.keys("root/app/repository");
     assert!(!keys.iter().any(|key| key.ends_with("/config")), "the repository was initialised again: {keys:?}");
     tenant.remove().await.unwrap();

@@ -4,59 +4,20 @@ use std::time::Duration;
 
 use e2e::cluster::{Cluster, condition, phase, text};
 use e2e::files;
-use e2e::platform;
 use e2e::processes::{Stopped, kill_in_pod};
 use e2e::proxy::{Behaviour, Proxy};
 use e2e::tenant::{Backup, READY_LIMIT, SESSION_LIMIT, Tenant};
 use serde_json::{Value, json};
 
-/// A workload with `megabytes` of incompressible data behind a proxy.
-async fn world(name: &str, megabytes: u64) -> (Tenant, Proxy, std::path::PathBuf) {
-    let proxy = Proxy::start().await.unwrap();
-    let tenant = Tenant::create(name).await.unwrap();
-    tenant.storage_at(proxy.endpoint()).await.unwrap();
-    let volume = tenant.workload("app", "node1").await.unwrap();
-    files::make_tree(&volume).unwrap();
-    for part in 0..megabytes / 8 {
-        files::random_file(&volume.join(format!("part-{part}")), 8 << 20).unwrap();
-    }
-    (tenant, proxy, volume)
-}
+use crate::under_way::{RATE, assert_exactly_one, backup_in_the_middle, restore_in_the_middle, world};
 
-/// Starts a slowed-down backup and returns once some but not all of its bytes are stored.
-async fn backup_in_the_middle(tenant: &Tenant, proxy: &Proxy) -> Value {
-    proxy.set(Behaviour::Throttled(1_500_000));
-    let name = tenant.backup(&Backup::default()).await.unwrap();
-    let session = tenant.until_phase("BackupSession", &name, "Running", SESSION_LIMIT).await.unwrap();
-    tenant.mover_pod(&session).await.unwrap();
-    let before = proxy.bytes_up();
-    let deadline = tokio::time::Instant::now() + SESSION_LIMIT;
-    let mut ticks = tokio::time::interval(Duration::from_millis(50));
-    while proxy.bytes_up() < before + (4 << 20) {
-        ticks.tick().await;
-        assert!(tokio::time::Instant::now() < deadline, "the backup did not get going");
-    }
-    session
-}
-
-/// One referenced restic snapshot, no lock, everything readable.
-async fn assert_exactly_one(tenant: &Tenant, session: &Value) {
-    let snapshot = tenant.cluster.get("Snapshot", &tenant.namespace, &Tenant::snapshot_of(session)).await.unwrap();
-    let referenced = text(&snapshot, "/status/components/dump/resticStats/0/summary/id");
-    let stored = tenant.restic().snapshots().await.unwrap();
-    assert_eq!(stored.len(), 1, "one backup made {} restic snapshots", stored.len());
-    assert_eq!(text(&stored[0], "/id"), referenced);
-    tenant.restic().check_everything().await.unwrap();
-    // The check's own lock is gone when it has ended; any other is one too many.
-    assert!(tenant.restic().locks().await.unwrap().is_empty(), "a lock stayed behind");
-    assert_eq!(tenant.sessions().await.unwrap().len(), 1);
-}
-
-/// A mover killed with SIGKILL in mid-upload: the next attempt finishes, nothing twice, no lock stays (failures C1, E5).
+/// A mover killed with SIGKILL in mid-upload, and another in mid-download: the next attempt finishes, nothing twice, no lock
+/// stays (failures C1, E5).
 #[tokio::test]
 async fn mover_killed() {
-    let (tenant, proxy, _) = world("mover-killed", 32).await;
-    let session = backup_in_the_middle(&tenant, &proxy).await;
+    let (tenant, proxy, volume) = world("mover-killed", 32).await;
+    let before = files::describe(&volume).unwrap();
+    let session = backup_in_the_middle(&tenant, &proxy, RATE).await;
     let pod = tenant.mover_pod(&session).await.unwrap();
     kill_in_pod(&text(&pod, "/metadata/uid"), "data-mover").await.unwrap();
     proxy.set(Behaviour::Faithful);
@@ -68,83 +29,16 @@ async fn mover_killed() {
         .unwrap();
     assert_eq!(jobs.len(), 2, "the second attempt is a Job of its own");
     assert_exactly_one(&tenant, &session).await;
+
+    files::empty(&volume).unwrap();
+    let restore = restore_in_the_middle(&tenant, &proxy, RATE, &Tenant::snapshot_of(&session)).await;
+    let pod = tenant.mover_pod(&restore).await.unwrap();
+    kill_in_pod(&text(&pod, "/metadata/uid"), "data-mover").await.unwrap();
+    proxy.set(Behaviour::Faithful);
+    tenant.succeeded("RestoreSession", "restore").await.unwrap();
+    files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();
+    assert!(tenant.restic().locks().await.unwrap().is_empty(), "the killed mover's lock stayed behind");
     tenant.remove().await.unwrap();
-}
-
-/// The session-controller's leader killed at five points of a backup and a restore running together (B1, I4).
-#[tokio::test]
-async fn session_controller_killed() {
-    leader_killed_at_five_points("session-controller").await;
-}
-
-/// The scheduler's leader likewise.
-#[tokio::test]
-async fn scheduler_killed() {
-    leader_killed_at_five_points("scheduler").await;
-}
-
-/// The storage-initializer's leader likewise.
-#[tokio::test]
-async fn storage_initializer_killed() {
-    leader_killed_at_five_points("storage-initializer").await;
-}
-
-/// One BackupSession, one referenced restic snapshot, both Succeeded, the restored tree identical.
-async fn leader_killed_at_five_points(service: &str) {
-    const DATA: u64 = 48 << 20;
-    let (restored, restore_proxy, target) = world(&format!("restore-{service}"), DATA >> 20).await;
-    let before = files::describe(&target).unwrap();
-    let earlier = restored.backed_up(&Backup::default()).await.unwrap();
-    files::empty(&target).unwrap();
-    let (backed_up, backup_proxy, _) = world(&format!("backup-{service}"), DATA >> 20).await;
-
-    restore_proxy.set(Behaviour::Throttled(400_000));
-    let downloaded = restore_proxy.bytes_down();
-    restored.restore("restore", "app", &Tenant::snapshot_of(&earlier)).await.unwrap();
-    let session = backup_in_the_middle(&backed_up, &backup_proxy).await;
-    let name = text(&session, "/metadata/name");
-    let uploaded = backup_proxy.bytes_up();
-    for point in 1..=5 {
-        // Both are under way and neither is done: 0 < bytes < total.
-        let share = |moved: u64| moved > 0 && moved < DATA;
-        assert!(point == 1 || share(backup_proxy.bytes_up() - uploaded), "the backup is not in the middle at point {point}");
-        assert!(
-            share(restore_proxy.bytes_down() - downloaded) || point == 1,
-            "the restore is not in the middle at point {point}"
-        );
-        kill_leader(&backed_up.cluster, service).await;
-        let moved = backup_proxy.bytes_up();
-        let mut ticks = tokio::time::interval(Duration::from_millis(100));
-        let patience = tokio::time::Instant::now() + SESSION_LIMIT;
-        while backup_proxy.bytes_up() < moved + (1 << 20) {
-            ticks.tick().await;
-            assert!(tokio::time::Instant::now() < patience, "the backup stands still after {service} was killed");
-        }
-    }
-    backup_proxy.set(Behaviour::Faithful);
-    restore_proxy.set(Behaviour::Faithful);
-    let session = backed_up.succeeded("BackupSession", &name).await.unwrap();
-    assert_exactly_one(&backed_up, &session).await;
-    restored.succeeded("RestoreSession", "restore").await.unwrap();
-    files::assert_same(&before, &files::describe(&target).unwrap()).unwrap();
-    backed_up.remove().await.unwrap();
-    restored.remove().await.unwrap();
-}
-
-/// Kills whoever leads now; a leader just killed may not have been replaced yet, which is waited for.
-async fn kill_leader(cluster: &Cluster, service: &str) {
-    let deadline = tokio::time::Instant::now() + READY_LIMIT;
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        ticks.tick().await;
-        let leader = platform::leader(cluster, service).await.unwrap();
-        if let Some(leader) = leader
-            && kill_in_pod(&text(&leader, "/metadata/uid"), service).await.is_ok()
-        {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{service} has no living leader");
-    }
 }
 
 /// A force-deleted mover pod whose process lives on: the next attempt, on another node, respects its lock until it has ended
@@ -159,12 +53,12 @@ async fn zombie_keeps_its_lock() {
     for part in 0..4 {
         files::random_file(&volume.join(format!("part-{part}")), 8 << 20).unwrap();
     }
-    proxy.set(Behaviour::Throttled(1_500_000));
+    proxy.set(Behaviour::Throttled(RATE));
     let name = tenant.backup(&Backup { session: prefers_node2(), ..Backup::default() }).await.unwrap();
     let session = tenant.until_phase("BackupSession", &name, "Running", SESSION_LIMIT).await.unwrap();
     let zombie = tenant.mover_pod(&session).await.unwrap();
     assert_eq!(text(&zombie, "/spec/nodeName"), "node2");
-    let locks = lock_of(&tenant).await;
+    let locks = until_locks(&tenant, "the mover's lock", |standing| !standing.is_empty()).await;
     {
         let _cordoned = Cordoned::node(&tenant.cluster, "node2").await;
         let _kubelet = Stopped::program("kubelet-node2").await.unwrap();
@@ -176,6 +70,8 @@ async fn zombie_keeps_its_lock() {
         tenant.cluster.api("Pod", &tenant.namespace).delete(&text(&zombie, "/metadata/name"), &parameters).await.unwrap();
         let successor = tenant.mover_pod(&session).await.unwrap();
         assert_eq!(text(&successor, "/spec/nodeName"), "node1", "the next attempt runs elsewhere");
+        // It looks for dead locks right after it has taken its own.
+        until_locks(&tenant, "the next attempt's own lock", |standing| standing.len() > locks.len()).await;
         for _ in 0..16 {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let standing = tenant.restic().locks().await.unwrap();
@@ -196,16 +92,16 @@ fn prefers_node2() -> Value {
     json!({"addon": {"jobTemplate": {"spec": {"affinity": affinity}}}})
 }
 
-/// The mover's lock, once it stands.
-async fn lock_of(tenant: &Tenant) -> Vec<String> {
+/// The repository's locks, once they are as many as waited for.
+async fn until_locks(tenant: &Tenant, what: &str, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + SESSION_LIMIT;
     loop {
         // Before the repository is made there is none to list.
         let locks = tenant.restic().locks().await.unwrap_or_default();
-        if !locks.is_empty() {
+        if enough(&locks) {
             return locks;
         }
-        assert!(tokio::time::Instant::now() < deadline, "the mover takes no lock");
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}: {locks:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -227,17 +123,21 @@ impl Drop for Cordoned {
     }
 }
 
-/// The store goes away in the middle of an upload and comes back: the same session succeeds (failure D1).
+/// The store goes away in the middle of an upload and comes back: the session says so, goes on and succeeds (failure D1).
 #[tokio::test]
 async fn store_away_and_back() {
     let (tenant, proxy, _) = world("store-away", 24).await;
-    let session = backup_in_the_middle(&tenant, &proxy).await;
-    proxy.set(Behaviour::Unreachable);
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    proxy.set(Behaviour::Unavailable);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let session = backup_in_the_middle(&tenant, &proxy, RATE).await;
+    let name = text(&session, "/metadata/name");
+    for (away, cause) in [(Behaviour::Unreachable, ""), (Behaviour::Unavailable, "HTTP 503")] {
+        proxy.set(away);
+        let waiting = until_said(&tenant, &name, "MoverWaits", &[proxy.host(), "does not answer", cause]).await;
+        assert_eq!(phase(&waiting), "Running", "a store that is away for seconds is no failure");
+    }
+    proxy.set(Behaviour::Throttled(RATE));
+    until_said(&tenant, &name, "Running", &[]).await;
     proxy.set(Behaviour::Faithful);
-    let session = tenant.succeeded("BackupSession", &text(&session, "/metadata/name")).await.unwrap();
+    let session = tenant.succeeded("BackupSession", &name).await.unwrap();
     let stored = tenant.restic().snapshots().await.unwrap();
     assert_eq!(stored.len(), 1);
     assert!(!Tenant::snapshot_of(&session).is_empty());
@@ -250,19 +150,15 @@ async fn store_away_and_back() {
 #[tokio::test]
 async fn store_away_after_the_upload() {
     let (tenant, proxy, _) = world("store-away-late", 16).await;
-    let session = backup_in_the_middle(&tenant, &proxy).await;
+    let session = backup_in_the_middle(&tenant, &proxy, RATE).await;
+    // First the record alone is refused; once the mover is done, nothing is answered any more.
     proxy.set(Behaviour::Without("/app/snapshots/"));
     let snapshot = Tenant::snapshot_of(&session);
     let copied = |object: &Value| text(object, "/status/components/dump/phase") == "Succeeded";
     tenant.cluster.until("Snapshot", &tenant.namespace, &snapshot, SESSION_LIMIT, "the mover's success", copied).await.unwrap();
+    proxy.set(Behaviour::Unreachable);
     let name = text(&session, "/metadata/name");
-    let says_for_what =
-        |object: &Value| condition(object, "orlop.dev/Progressing").is_some_and(|(_, reason, _)| reason == "UploadingMetadata");
-    let waiting = tenant
-        .cluster
-        .until("BackupSession", &tenant.namespace, &name, SESSION_LIMIT, "the wait to be told", says_for_what)
-        .await
-        .unwrap();
+    let waiting = until_said(&tenant, &name, "UploadingMetadata", &[proxy.host(), &snapshot]).await;
     assert_eq!(phase(&waiting), "Running", "no success without its record in the bucket");
     assert!(!tenant.bucket.keys("root/app/snapshots").iter().any(|key| key.ends_with(".yaml")), "the proxy let the record pass");
     proxy.set(Behaviour::Faithful);
@@ -271,11 +167,21 @@ async fn store_away_after_the_upload() {
     tenant.remove().await.unwrap();
 }
 
+/// Waits until the session says where it stands, for that reason and in these words.
+async fn until_said(tenant: &Tenant, session: &str, reason: &str, words: &[&str]) -> Value {
+    let says = |object: &Value| {
+        condition(object, "orlop.dev/Progressing")
+            .is_some_and(|(_, said, message)| said == reason && words.iter().all(|word| message.contains(word)))
+    };
+    let what = format!("reason {reason} and {words:?}");
+    tenant.cluster.until("BackupSession", &tenant.namespace, session, SESSION_LIMIT, &what, says).await.unwrap()
+}
+
 /// `orlop.dev/cancel` ends a running session: the mover stops, its lock goes, nothing is left running.
 #[tokio::test]
 async fn cancel_ends_a_session() {
     let (tenant, proxy, _) = world("cancel", 32).await;
-    let session = backup_in_the_middle(&tenant, &proxy).await;
+    let session = backup_in_the_middle(&tenant, &proxy, RATE).await;
     let name = text(&session, "/metadata/name");
     let annotation = json!({"metadata": {"annotations": {"orlop.dev/cancel": "the test has seen enough"}}});
     tenant.cluster.merge("BackupSession", &tenant.namespace, &name, annotation).await.unwrap();

@@ -61,6 +61,13 @@ async fn movers_hold_no_permission() {
             }
         }
     }
+    // Where the administrator wants it, each session brings leave to speak for its own movers.
+    let sessions = tenant.sessions().await.unwrap();
+    for session in &sessions {
+        let uid = text(session, "/metadata/uid");
+        let policy = tenant.cluster.get("NetworkPolicy", &tenant.namespace, &format!("orlop-movers-{uid}")).await.unwrap();
+        assert_eq!(policy.pointer("/spec/podSelector"), Some(&json!({"matchLabels": {"orlop.dev/session-uid": uid}})));
+    }
     let account = text(&pods[0], "/spec/serviceAccountName");
     let answer = tokio::process::Command::new(e2e::tools_dir().join("kubectl"))
         .args(["auth", "can-i", "--list", "--namespace", &tenant.namespace])

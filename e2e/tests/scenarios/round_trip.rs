@@ -76,6 +76,33 @@ fn assert_bucket_layout(tenant: &Tenant, snapshot: &str) {
     assert!(!keys.iter().any(|key| key.contains("/locks/")), "a lock stayed behind: {keys:#?}");
 }
 
+/// A claim that no workload uses is backed up and restored by itself (specification §4.1, `pvc-addon`).
+#[tokio::test]
+async fn a_claim_without_a_workload() {
+    let tenant = Tenant::create("claim").await.unwrap();
+    tenant.storage().await.unwrap();
+    let volume = tenant.claim("data", "node1").await.unwrap();
+    files::make_tree(&volume).unwrap();
+    let before = files::describe(&volume).unwrap();
+    let target = json!({"apiGroup": "", "kind": "PersistentVolumeClaim", "name": "data", "namespace": tenant.namespace});
+    let backup = Backup {
+        session: json!({"addon": {"name": "pvc-addon", "tasks": [{"name": "logical-backup"}]}}),
+        spec: json!({"target": target}),
+        ..Backup::default()
+    };
+    let session = tenant.backed_up(&backup).await.unwrap();
+    assert_eq!(tenant.restic().snapshots().await.unwrap()[0]["paths"], json!(["/kubestash-data"]));
+
+    files::empty(&volume).unwrap();
+    let mut restore = tenant.restore_manifest("restore", "data", &Tenant::snapshot_of(&session));
+    restore["spec"]["target"] = target;
+    restore["spec"]["addon"]["name"] = json!("pvc-addon");
+    tenant.cluster.apply(restore).await.unwrap();
+    tenant.succeeded("RestoreSession", "restore").await.unwrap();
+    files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();
+    tenant.remove().await.unwrap();
+}
+
 /// One session into two Repositories of two storages: each succeeds or fails alone (architecture §3, step 15).
 #[tokio::test]
 async fn two_repositories_in_one_session() {

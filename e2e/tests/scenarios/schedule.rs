@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use e2e::cluster::{phase, text};
 use e2e::files;
+use e2e::processes::{pids_of_pod, until_ended};
 use e2e::proxy::{Behaviour, Proxy};
-use e2e::tenant::{Backup, SESSION_LIMIT, Tenant, trigger_of};
+use e2e::tenant::{Backup, READY_LIMIT, SESSION_LIMIT, Tenant, trigger_of};
 use serde_json::{Value, json};
 
 const EVERY_MINUTE: &str = "* * * * *";
@@ -23,14 +24,14 @@ async fn cron_job_fires_once_per_slot() {
     let tenant = world("cron").await;
     tenant.backup(&Backup { schedule: EVERY_MINUTE.into(), ..Backup::default() }).await.unwrap();
     let session = tenant.session_triggered_by("cronjob").await.unwrap();
-    tenant.succeeded("BackupSession", &session).await.unwrap();
+    let session = tenant.succeeded("BackupSession", &session).await.unwrap();
+    let of_slot = |items: &[Value]| items.iter().filter(|item| slot_of(item) == slot_of(&session)).count();
+    assert!(!slot_of(&session).is_empty());
 
     // The very Job of that slot once more, as the CronJob controller may do after a restart.
     let slot_annotation = "/metadata/annotations/batch.kubernetes.io~1cronjob-scheduled-timestamp";
     let jobs = tenant.cluster.list("Job", &tenant.namespace, "").await.unwrap();
     let fired = jobs.iter().find(|job| !text(job, slot_annotation).is_empty()).expect("the CronJob's Job").clone();
-    tenant.cluster.merge("BackupConfiguration", &tenant.namespace, "backup", json!({"spec": {"paused": true}})).await.unwrap();
-    let before = tenant.sessions().await.unwrap().len();
     let cron_job = tenant.cluster.get("CronJob", &tenant.namespace, "trigger-backup-full").await.unwrap();
     let again = json!({
         "apiVersion": "batch/v1", "kind": "Job",
@@ -42,10 +43,18 @@ async fn cron_job_fires_once_per_slot() {
         "spec": cron_job.pointer("/spec/jobTemplate/spec")
     });
     tenant.cluster.apply(again).await.unwrap();
-    let ended = |job: &Value| job.pointer("/status/succeeded").is_some() || job.pointer("/status/failed").is_some();
-    tenant.cluster.until("Job", &tenant.namespace, "slot-again", SESSION_LIMIT, "the second trigger's end", ended).await.unwrap();
-    assert_eq!(tenant.sessions().await.unwrap().len(), before, "one slot made two sessions");
+    let answered = |job: &Value| job.pointer("/status/succeeded") == Some(&json!(1));
+    tenant
+        .cluster
+        .until("Job", &tenant.namespace, "slot-again", SESSION_LIMIT, "the second trigger's end", answered)
+        .await
+        .unwrap();
+    assert_eq!(of_slot(&tenant.sessions().await.unwrap()), 1, "one slot made two sessions");
     tenant.remove().await.unwrap();
+}
+
+fn slot_of(session: &Value) -> String {
+    text(session, "/metadata/annotations/orlop.dev~1slot")
 }
 
 /// A slot whose trigger pod never comes is made up for by the watchdog (failure A6); a suspended one is not (A2).
@@ -111,23 +120,22 @@ async fn deadline_ends_a_session() {
     let volume = tenant.workload("app", "node1").await.unwrap();
     files::random_file(&volume.join("big"), 64 << 20).unwrap();
     proxy.set(Behaviour::Throttled(200_000));
-    let backup = Backup { session: json!({"backupTimeout": "15s"}), ..Backup::default() };
-    let session = tenant.backup(&backup).await.unwrap();
-    let told = tenant.failed("BackupSession", &session, Duration::from_secs(90)).await.unwrap();
-    assert!(told.contains("deadline"), "the reason does not name the deadline: {told}");
-    let uid = text(&tenant.cluster.get("BackupSession", &tenant.namespace, &session).await.unwrap(), "/metadata/uid");
-    let none_runs = |pods: &[Value]| pods.iter().all(|pod| matches!(phase(pod).as_str(), "Succeeded" | "Failed")).then_some(());
+    let backup = Backup { session: json!({"backupTimeout": "30s"}), ..Backup::default() };
+    let name = tenant.backup(&backup).await.unwrap();
+    let session = tenant.until_phase("BackupSession", &name, "Running", SESSION_LIMIT).await.unwrap();
+    let pod_uid = text(&tenant.mover_pod(&session).await.unwrap(), "/metadata/uid");
+    assert_eq!(pids_of_pod(&pod_uid, "data-mover").len(), 1, "the mover runs before the deadline");
+    let told = tenant.failed("BackupSession", &name, Duration::from_secs(90)).await.unwrap();
+    assert!(told.contains("deadline exceeded"), "the reason does not name the deadline: {told}");
+    let of_session = format!("orlop.dev/session-uid={}", text(&session, "/metadata/uid"));
+    let none_is_active = |jobs: &[Value]| jobs.iter().all(|job| job.pointer("/status/active").is_none()).then_some(());
     tenant
         .cluster
-        .until_list(
-            "Pod",
-            &tenant.namespace,
-            &format!("orlop.dev/session-uid={uid}"),
-            SESSION_LIMIT,
-            "its pods to end",
-            none_runs,
-        )
+        .until_list("Job", &tenant.namespace, &of_session, READY_LIMIT, "its Jobs to end", none_is_active)
         .await
         .unwrap();
+    until_ended(&pod_uid, "data-mover", READY_LIMIT).await.unwrap();
+    let locks = tenant.restic().locks().await.unwrap();
+    assert!(locks.is_empty(), "the stopped mover left a lock: {locks:?}");
     tenant.remove().await.unwrap();
 }

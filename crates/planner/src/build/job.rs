@@ -223,7 +223,7 @@ fn job_labels(request: &JobRequest<'_>) -> BTreeMap<String, String> {
     all
 }
 
-fn owner(session: &SessionRef<'_>) -> OwnerReference {
+pub(super) fn owner(session: &SessionRef<'_>) -> OwnerReference {
     OwnerReference {
         api_version: format!("{}/{}", fixed::CORE_GROUP, fixed::VERSION),
         kind: session.kind.to_owned(),

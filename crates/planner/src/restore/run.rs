@@ -10,7 +10,7 @@ use crate::{
     attempt::{self, ComponentDecision, ComponentView, JobState, JobView, Outcome, TargetReport, Transfer},
     decision::Reason,
     names::label_value,
-    session::{JOB_REFUSED, Preparation, count, error, set_condition},
+    session::{JOB_REFUSED, Preparation, TargetProgress, count, error, set_condition},
 };
 
 const STEP: &str = "run";
@@ -89,7 +89,12 @@ pub(super) fn decide(view: &View<'_>) -> Answer {
         );
     }
     match reasons.into_iter().find(|reason| reason.reason != "Settled") {
-        Some(reason) if matches!(reason.reason, "Running" | "Begin" | "Answered") => draft.moves(reason),
+        Some(reason) if matches!(reason.reason, "Running" | "Begin" | "Answered") => {
+            match TargetProgress::wait(view.progress, STEP) {
+                Some(wait) => draft.waits(wait),
+                None => draft.moves(reason),
+            }
+        }
         Some(reason) => draft.waits(reason),
         None => draft.moves(Reason::new(STEP, "Running", "components are being restored")),
     }

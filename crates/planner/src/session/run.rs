@@ -7,7 +7,7 @@ use crd_types::{ConditionStatus, SnapshotPhase, conditions, conditions::reason, 
 use jiff::Timestamp;
 
 use super::{
-    Action, Answer, Need, Preparation, SnapshotWrite, Stage, View, begun, draft::Draft, draft::set_condition,
+    Action, Answer, Need, Preparation, SnapshotWrite, Stage, TargetProgress, View, begun, draft::Draft, draft::set_condition,
     snapshot::SnapshotDraft,
 };
 use crate::{
@@ -21,6 +21,12 @@ const STEP: &str = "run";
 
 /// Reason while the API server refuses to let a Job be made; the controller writes it.
 pub const JOB_REFUSED: &str = "JobRefused";
+
+/// Reason while a mover runs and nothing moves: a store that does not answer, a lock that another holds.
+pub const MOVER_WAITS: &str = "MoverWaits";
+
+/// Reason while only the record in the bucket is missing.
+const UPLOADING: &str = "UploadingMetadata";
 
 pub(super) fn decide(view: &View<'_>) -> Answer {
     let mut draft = Draft::new(view, Stage::Run);
@@ -125,13 +131,21 @@ fn decide_announced(
         return conclude(view, draft, snapshots);
     }
     match waits.into_iter().find(|reason| reason.reason != "Settled" && reason.reason != "Answered") {
-        Some(reason) if matches!(reason.reason, "Running" | "Begin") => draft.moves(reason),
+        Some(reason) if matches!(reason.reason, "Running" | "Begin") => match TargetProgress::wait(view.progress, STEP) {
+            Some(wait) => draft.waits(wait),
+            None => draft.moves(reason),
+        },
         Some(reason) => draft.waits(reason),
-        None => draft.moves(Reason::new(
-            STEP,
-            "UploadingMetadata",
-            "all components have ended; their metadata is being uploaded to the bucket",
-        )),
+        None => match snapshots.iter().find_map(SnapshotDraft::upload_trouble) {
+            Some(trouble) => draft.waits(Reason::new(STEP, UPLOADING, trouble)),
+            None => {
+                draft.moves(Reason::new(
+                    STEP,
+                    UPLOADING,
+                    "all components have ended; their metadata is being uploaded to the bucket",
+                ));
+            }
+        },
     }
     conclude(view, draft, snapshots)
 }

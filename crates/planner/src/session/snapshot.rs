@@ -30,6 +30,13 @@ pub(super) struct SnapshotDraft {
 }
 
 impl SnapshotDraft {
+    /// Why the record of this Snapshot is not in the bucket yet, if something is in the way.
+    pub fn upload_trouble(&self) -> Option<String> {
+        let trouble = conditions::find(&self.status.conditions, conditions::PROGRESSING)?;
+        let message = trouble.message.as_deref().filter(|_| trouble.status == ConditionStatus::False)?;
+        Some(format!("all components have ended; the metadata of Snapshot {} is not in the bucket yet: {message}", self.name))
+    }
+
     pub fn of(snapshot: &Snapshot) -> Self {
         let before = snapshot.status.clone().unwrap_or_default();
         let mut status = before.clone();

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod properties;
+mod waits;
 mod world;
 
 use crd_types::{BackupSessionPhase, RetentionApplyPhase, SnapshotPhase, conditions};

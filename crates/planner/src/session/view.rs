@@ -3,7 +3,7 @@
 use crd_types::{BackupConfiguration, BackupSession, BackupSessionPhase, ObjectReference, Session, Snapshot};
 use jiff::Timestamp;
 
-use super::Limits;
+use super::{Limits, run::MOVER_WAITS};
 use crate::{
     admission::Admission,
     attempt::{JobView, Reports, Transfer},
@@ -112,6 +112,21 @@ pub struct TargetProgress {
     pub target: String,
     /// Path and figures, in the order in which the mover came to them.
     pub paths: Vec<(String, Transfer)>,
+    /// What the mover waits for while nothing moves.
+    pub waits_for: Option<String>,
+}
+
+impl TargetProgress {
+    /// Why the work of one of them does not move, if so.
+    pub(crate) fn wait(all: &[Self], step: &'static str) -> Option<Reason> {
+        let told = |progress: &Self| {
+            let what = progress.waits_for.as_ref()?;
+            let Self { component, target, .. } = progress;
+            let whose = if component == target { String::new() } else { format!(" for {target}") };
+            Some(Reason::new(step, MOVER_WAITS, format!("the mover of component {component}{whose} waits for {what}")))
+        };
+        all.iter().find_map(told)
+    }
 }
 
 /// Everything a decision about a BackupSession rests on.

@@ -39,15 +39,29 @@ struct Stream {
     sender: mpsc::UnboundedSender<Command>,
 }
 
+/// Where a mover stands with one path of one target.
+pub(super) struct Heard<'a> {
+    pub(super) target: &'a str,
+    pub(super) path: &'a str,
+    pub(super) figures: Transfer,
+    pub(super) waits_for: Option<String>,
+}
+
 /// The work of one Job: a component of a session in one attempt.
 #[derive(Default)]
 struct Work {
     attempt: u32,
     stream: Option<Stream>,
     /// Figures by target and path, in the order in which the mover came to them.
-    progress: BTreeMap<String, Vec<(String, Transfer)>>,
+    progress: BTreeMap<String, Figures>,
     report: Option<Report>,
     recorded: bool,
+}
+
+#[derive(Default)]
+struct Figures {
+    paths: Vec<(String, Transfer)>,
+    waits_for: Option<String>,
 }
 
 #[derive(Default)]
@@ -116,10 +130,11 @@ impl Registry {
         let state = self.state.lock();
         let work = state.sessions.get(session_uid).into_iter().flat_map(|session| &session.work);
         work.flat_map(|(component, work)| {
-            work.progress.iter().map(|(target, paths)| TargetProgress {
+            work.progress.iter().map(|(target, figures)| TargetProgress {
                 component: component.clone(),
                 target: target.clone(),
-                paths: paths.clone(),
+                paths: figures.paths.clone(),
+                waits_for: figures.waits_for.clone(),
             })
         })
         .collect()
@@ -208,10 +223,12 @@ impl Registry {
     }
 
     /// A mover says where it stands.
-    pub(super) fn note_progress(&self, claim: &Claim, id: StreamId, target: &str, path: &str, figures: Transfer, now: Timestamp) {
+    pub(super) fn note_progress(&self, claim: &Claim, id: StreamId, heard: Heard<'_>, now: Timestamp) {
         let interval = self.interval;
+        let Heard { target, path, figures, waits_for } = heard;
         let wake = self.with_work(claim, id, |session, work| {
-            let paths = work.progress.entry(target.to_owned()).or_default();
+            let Figures { paths, waits_for: waited_for } = work.progress.entry(target.to_owned()).or_default();
+            *waited_for = waits_for;
             let known = paths.iter_mut().find(|(known, _)| known == path);
             let moved = known
                 .as_ref()

@@ -18,6 +18,10 @@ fn report(outcome: Outcome) -> Report {
     Report { targets: vec![target], ..Report::default() }
 }
 
+fn heard(path: &str, figures: Transfer) -> Heard<'_> {
+    Heard { target: "web-repo", path, figures, waits_for: None }
+}
+
 fn figures(bytes_done: u64) -> Transfer {
     Transfer { bytes_done, bytes_total: 100, ..Transfer::default() }
 }
@@ -59,7 +63,7 @@ fn an_outcome_that_came_later_is_not_taken_for_recorded() {
 fn a_later_attempt_takes_over() {
     let registry = registry();
     let (first, mut told_first) = registry.attach(&claim(1));
-    registry.note_progress(&claim(1), first, "web-repo", "/data", figures(50), Timestamp::UNIX_EPOCH);
+    registry.note_progress(&claim(1), first, heard("/data", figures(50)), Timestamp::UNIX_EPOCH);
     let (second, mut told_second) = registry.attach(&claim(2));
     assert_eq!(told(&mut told_first), [Command::Fenced(2)]);
     assert_eq!(registry.latest_attempt("uid", "dump"), 2);
@@ -78,7 +82,7 @@ fn a_later_attempt_takes_over() {
 fn a_second_stream_of_one_mover_takes_over_quietly() {
     let registry = registry();
     let (first, mut told_first) = registry.attach(&claim(1));
-    registry.note_progress(&claim(1), first, "web-repo", "/data", figures(50), Timestamp::UNIX_EPOCH);
+    registry.note_progress(&claim(1), first, heard("/data", figures(50)), Timestamp::UNIX_EPOCH);
     let (second, _told_second) = registry.attach(&claim(1));
     assert_eq!(told(&mut told_first), [Command::Replaced]);
     assert_eq!(registry.progress("uid").len(), 1);
@@ -93,11 +97,11 @@ fn only_movement_counts_as_progress() {
     let registry = registry();
     let at = |second| Timestamp::from_second(second).unwrap();
     let (id, _commands) = registry.attach(&claim(1));
-    registry.note_progress(&claim(1), id, "web-repo", "/data", figures(10), at(1));
-    registry.note_progress(&claim(1), id, "web-repo", "/data", figures(10), at(2));
+    registry.note_progress(&claim(1), id, heard("/data", figures(10)), at(1));
+    registry.note_progress(&claim(1), id, heard("/data", figures(10)), at(2));
     assert_eq!(registry.last_progress("uid"), Some(at(1)));
-    registry.note_progress(&claim(1), id, "web-repo", "/logs", figures(1), at(3));
-    registry.note_progress(&claim(1), id, "web-repo", "/data", figures(20), at(4));
+    registry.note_progress(&claim(1), id, heard("/logs", figures(1)), at(3));
+    registry.note_progress(&claim(1), id, heard("/data", figures(20)), at(4));
     assert_eq!(registry.last_progress("uid"), Some(at(4)));
     let progress = registry.progress("uid");
     assert_eq!(progress[0].paths, [("/data".to_owned(), figures(20)), ("/logs".to_owned(), figures(1))]);

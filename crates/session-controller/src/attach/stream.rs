@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 
 use super::AttachError;
 use super::claim::Claim;
-use super::registry::Command;
+use super::registry::{Command, Heard};
 use super::verdict::{self, Knowledge};
 use crate::context::Context;
 use crate::outcome;
@@ -78,8 +78,11 @@ impl Conversation {
         let registry = &self.ctx.registry;
         match request.message {
             Some(attach_request::Message::Progress(Progress { target_id, path, transfer })) => {
-                if let Some(figures) = transfer {
-                    registry.note_progress(&self.claim, id, &target_id, &path, outcome::transfer(&figures), self.ctx.now());
+                if let Some(transfer) = transfer {
+                    let (target, path) = (target_id.as_str(), path.as_str());
+                    let figures = outcome::transfer(&transfer);
+                    let waits_for = Some(transfer.waits_for).filter(|what| !what.is_empty());
+                    registry.note_progress(&self.claim, id, Heard { target, path, figures, waits_for }, self.ctx.now());
                 }
                 Goes::On
             }

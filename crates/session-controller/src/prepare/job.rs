@@ -2,9 +2,10 @@
 
 use crd_types::{AddonInfo, labels};
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::{batch::v1::Job, networking::v1::NetworkPolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Resource};
+use kube_kit::apply::{Match, create_if_absent_matching};
 use planner::build::{self, JobRequest, SessionRef, Token, Work, claim_labels};
 use planner::names::{Name, Owner};
 use planner::resolve::ResolvedTask;
@@ -46,6 +47,11 @@ impl<'a> SessionIdentity<'a> {
 
     fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// As objects are made for it.
+    fn reference(&self) -> SessionRef<'a> {
+        SessionRef { kind: self.kind, metadata: self.metadata, session: self.session }
     }
 
     /// As names are made from it.
@@ -109,7 +115,7 @@ pub async fn start_job(ctx: &Context, order: &JobOrder<'_>) -> Result<Job, Prepa
         build::job(&JobRequest {
             name,
             tuple_digest: order.name.tuple_digest(),
-            session: SessionRef { kind: session.kind, metadata: session.metadata, session: session.session },
+            session: session.reference(),
             work: order.work,
             component: order.component,
             attempt: order.attempt,
@@ -130,6 +136,11 @@ pub async fn start_job(ctx: &Context, order: &JobOrder<'_>) -> Result<Job, Prepa
             traceparent: Some(&traceparent),
         })
     };
+    if ctx.settings.mover_network_policy {
+        let policies: Api<NetworkPolicy> = Api::namespaced(ctx.client.clone(), session.namespace());
+        let policy = build::network_policy(&session.reference());
+        create_if_absent_matching(&policies, &policy, Match::Owner).await.map_err(PrepareError::of_write)?;
+    }
     let api: Api<Job> = Api::namespaced(ctx.client.clone(), session.namespace());
     create_named(&api, &order.name, "Job", &display, build).await
 }

@@ -117,7 +117,7 @@ impl Reconciler for Snapshots {
                 Err(problem) => {
                     let snapshot = references::display(&observed.snapshot);
                     tracing::warn!(snapshot, error = %problem, "metadata is not uploaded yet");
-                    (Uploaded::Unchanged, Next::After(METADATA_UPLOAD_RETRY))
+                    (Uploaded::NotYet(problem.to_string()), Next::After(METADATA_UPLOAD_RETRY))
                 }
             },
         };

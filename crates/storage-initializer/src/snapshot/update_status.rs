@@ -1,4 +1,4 @@
-//! Writes the two conditions about the bucket; everything else in a Snapshot's status is the session-controller's.
+//! Writes the conditions about the bucket; everything else in a Snapshot's status is the session-controller's.
 
 use crd_types::{
     Condition,
@@ -15,7 +15,8 @@ use super::{FIELD_MANAGER, SnapshotError, Snapshots, apply::UPLOADED, dereferenc
 use crate::references;
 
 /// The conditions of this field manager.
-const OWN: [&str; 2] = [conditions::RECENT_SNAPSHOT_LIST_UPDATED, conditions::SNAPSHOT_METADATA_UPLOADED];
+const OWN: [&str; 3] =
+    [conditions::RECENT_SNAPSHOT_LIST_UPDATED, conditions::SNAPSHOT_METADATA_UPLOADED, conditions::PROGRESSING];
 
 /// What became of the copy in this reconcile.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,6 +24,8 @@ pub(super) enum Uploaded {
     /// Nothing new.
     Unchanged,
     Yes,
+    /// It is tried again, because of this.
+    NotYet(String),
     /// It is given up, for this reason.
     No(String),
 }
@@ -41,7 +44,11 @@ pub(super) async fn write(
     let status = observed.snapshot.status.clone().unwrap_or_default();
     let before: Vec<Condition> =
         status.conditions.into_iter().filter(|condition| OWN.contains(&condition.type_.as_str())).collect();
-    let after = merge(&before, wanted(observed, uploaded, &before), now);
+    let mut after = merge(&before, wanted(observed, uploaded, &before), now);
+    if matches!(uploaded, Uploaded::Yes | Uploaded::No(_)) {
+        // What stood in the way is over, one way or the other.
+        after.retain(|condition| condition.type_ != conditions::PROGRESSING);
+    }
     if after == before {
         return Ok(());
     }
@@ -76,6 +83,9 @@ fn wanted(observed: &Observed, uploaded: &Uploaded, before: &[Condition]) -> Vec
             reason::SUCCESSFULLY_UPLOADED_SNAPSHOT_METADATA,
             UPLOADED,
         )),
+        Uploaded::NotYet(message) => {
+            wanted.push(Wanted::no(conditions::PROGRESSING, "UploadingMetadata", message.clone()));
+        }
         Uploaded::No(message) => wanted.push(Wanted::no(
             conditions::SNAPSHOT_METADATA_UPLOADED,
             reason::FAILED_TO_UPLOAD_SNAPSHOT_METADATA,

@@ -18,13 +18,14 @@ const SECRET_KEY: &str = "orlop-test-secret";
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    scheme: &'static str,
 }
 
 impl Server {
-    /// `http://…` of the server.
+    /// `http://…` of the server, or `https://…` if it was given a certificate.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// A configuration for `bucket` on this server.
@@ -46,14 +47,14 @@ impl Server {
     }
 
     /// Starts `command`, which must end up listening at `address`.
-    fn start(mut command: Command, address: SocketAddr) -> Self {
+    fn start(mut command: Command, address: SocketAddr, scheme: &'static str) -> Self {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        let mut server = Self { child, address };
+        let mut server = Self { child, address, scheme };
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
             let ended = server.child.try_wait().expect("the child can be waited for");
@@ -82,15 +83,28 @@ pub struct Versitygw {
 }
 
 impl Versitygw {
-    /// Starts one over `root` (a directory of its own). `None` where the binary is missing, except in CI, where that fails.
+    /// Starts one over `root` (a directory of its own). `None` where the binary is missing, except where `ORLOP_REQUIRE_TOOLS` is set, where that fails.
     #[must_use]
     pub fn start(root: &Path) -> Option<Self> {
+        Self::start_with(root, None)
+    }
+
+    /// The same behind TLS, with the PEM files of a certificate and its key.
+    #[must_use]
+    pub fn start_with_tls(root: &Path, certificate: &Path, key: &Path) -> Option<Self> {
+        Self::start_with(root, Some((certificate, key)))
+    }
+
+    fn start_with(root: &Path, tls: Option<(&Path, &Path)>) -> Option<Self> {
         let binary = tool("versitygw")?;
         let (data, sidecar) = (root.join("data"), root.join("sidecar"));
         std::fs::create_dir_all(&data).expect("the data directory can be made");
         std::fs::create_dir_all(&sidecar).expect("the sidecar directory can be made");
         let address = free_address();
         let mut command = Command::new(binary);
+        if let Some((certificate, key)) = tls {
+            command.arg("--cert").arg(certificate).arg("--key").arg(key);
+        }
         command
             .args(["--quiet", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--port"])
             .arg(address.to_string())
@@ -98,7 +112,8 @@ impl Versitygw {
             .arg("--sidecar")
             .arg(&sidecar)
             .arg(&data);
-        Some(Self { server: Server::start(command, address), root: data })
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Some(Self { server: Server::start(command, address, scheme), root: data })
     }
 
     /// Makes a bucket: a directory of the gateway's root.
@@ -115,14 +130,14 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts one. `None` where the program is missing, except in CI, where that fails.
+    /// Starts one. `None` where the program is missing, except where `ORLOP_REQUIRE_TOOLS` is set, where that fails.
     #[must_use]
     pub fn start() -> Option<Self> {
         let binary = tool("moto_server")?;
         let address = free_address();
         let mut command = Command::new(binary);
         command.args(["--host", "127.0.0.1", "--port"]).arg(address.port().to_string());
-        Some(Self { server: Server::start(command, address) })
+        Some(Self { server: Server::start(command, address, "http") })
     }
 
     /// Makes a bucket; moto does not look at signatures.
@@ -158,7 +173,10 @@ fn tool(name: &str) -> Option<PathBuf> {
         candidate.is_file().then_some(candidate)
     });
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is neither in ORLOP_TOOLS nor in PATH, and CI never skips");
+        assert!(
+            std::env::var_os("ORLOP_REQUIRE_TOOLS").is_none(),
+            "{name} is neither in ORLOP_TOOLS nor in PATH, and ORLOP_REQUIRE_TOOLS says that nothing is skipped"
+        );
         eprintln!("skipped: {name} is neither in ORLOP_TOOLS nor in PATH");
     }
     found

@@ -14,7 +14,7 @@ use crate::{
     decision::{Decision, Reason},
     session::{
         ATTEMPTS_ANNOTATION, Action, Answer, Limits, Need, Plan, Preparation, Removal, RetentionVerdict, RetentionView, Sibling,
-        Stage, View, decide, refused,
+        Stage, TargetProgress, View, decide, refused,
     },
 };
 
@@ -61,6 +61,7 @@ pub struct World {
     pub snapshots: Vec<Snapshot>,
     pub jobs: Vec<JobView>,
     pub reports: Reports,
+    pub progress: Vec<TargetProgress>,
     pub last_progress: Option<Timestamp>,
     pub siblings: Vec<Sibling>,
     pub restores: Vec<String>,
@@ -98,6 +99,7 @@ impl World {
             snapshots: Vec::new(),
             jobs: Vec::new(),
             reports: Reports::new(),
+            progress: Vec::new(),
             last_progress: None,
             siblings: Vec::new(),
             restores: Vec::new(),
@@ -142,7 +144,7 @@ impl World {
             snapshots: &self.snapshots,
             jobs: &self.jobs,
             reports: &self.reports,
-            progress: &[],
+            progress: &self.progress,
             last_progress: self.last_progress,
             siblings: None,
             restores: None,

@@ -11,13 +11,16 @@ use crate::{
     restore::RestoreRequest,
 };
 
-/// Stock restic: from the folder of tools, or the search path. Continuous integration must have it.
+/// Stock restic: from the folder of tools, or the search path. Must be there where `ORLOP_REQUIRE_TOOLS` is set.
 fn restic() -> Option<PathBuf> {
     let folder = std::env::var_os("ORLOP_TOOLS").map(PathBuf::from);
     let folders = folder.into_iter().chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect::<Vec<_>>());
     let found = folders.map(|folder| folder.join("restic")).find(|path| path.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "restic is not installed: set ORLOP_TOOLS to the folder that holds it");
+        assert!(
+            std::env::var_os("ORLOP_REQUIRE_TOOLS").is_none(),
+            "restic is not installed: set ORLOP_TOOLS to the folder that holds it"
+        );
         println!("skipped: restic is neither in ORLOP_TOOLS nor in PATH");
     }
     found
