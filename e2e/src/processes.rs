@@ -4,8 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::{Instant, interval};
+
+use crate::cluster::text;
 
 /// Pids of the processes of a pod whose program has that name.
 pub fn pids_of_pod(pod_uid: &str, program: &str) -> Vec<u32> {
@@ -21,6 +24,20 @@ pub fn pids_of_pod(pod_uid: &str, program: &str) -> Vec<u32> {
         }
     }
     pids
+}
+
+/// All that a pod's containers have logged, read where its node keeps it: a kubelet that is stopped tells nothing.
+pub fn log_of_pod(pod: &Value) -> Result<String> {
+    let part = |pointer: &str| text(pod, pointer);
+    let folder = format!("{}_{}_{}", part("/metadata/namespace"), part("/metadata/name"), part("/metadata/uid"));
+    let path = crate::state_dir().join(part("/spec/nodeName")).join("pod-logs").join(folder);
+    let mut log = String::new();
+    for container in fs::read_dir(&path).with_context(|| format!("{}", path.display()))? {
+        for file in fs::read_dir(container?.path())? {
+            log += &fs::read_to_string(file?.path())?;
+        }
+    }
+    Ok(log)
 }
 
 /// Sends a signal by name (`KILL`, `STOP`, `CONT`).

@@ -1,5 +1,7 @@
 //! Snapshots: list, read, save, forget.
 
+use std::collections::HashSet;
+
 use futures::StreamExt;
 
 use crate::control::{Control, Event};
@@ -50,8 +52,16 @@ impl Repository {
     /// # Errors
     /// Of the store: a listing that fails is never taken for an empty one.
     pub async fn snapshots(&self, control: &Control) -> Result<SnapshotList> {
-        let ids = self.objects().list(FileType::Snapshot, control).await?;
-        let mut loads = futures::stream::iter(ids)
+        self.snapshots_besides(&HashSet::new(), control).await
+    }
+
+    /// The same without those that are known already, which are not read again.
+    ///
+    /// # Errors
+    /// As [`Self::snapshots`].
+    pub async fn snapshots_besides(&self, known: &HashSet<SnapshotId>, control: &Control) -> Result<SnapshotList> {
+        let listed = self.objects().list(FileType::Snapshot, control).await?;
+        let mut loads = futures::stream::iter(listed.into_iter().filter(|listed| !known.contains(&listed.id)))
             .map(|listed| async move { (listed.id, self.load_json::<Snapshot>(FileType::Snapshot, &listed.id, control).await) })
             .buffer_unordered(limits::PARALLEL_READS);
         let mut list = SnapshotList::default();

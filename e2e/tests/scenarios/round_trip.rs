@@ -76,7 +76,8 @@ fn assert_bucket_layout(tenant: &Tenant, snapshot: &str) {
     assert!(!keys.iter().any(|key| key.contains("/locks/")), "a lock stayed behind: {keys:#?}");
 }
 
-/// A claim that no workload uses is backed up and restored by itself (specification §4.1, `pvc-addon`).
+/// A claim that no workload uses is backed up and restored by itself (specification §4.1, `pvc-addon`). No pod says whose
+/// files they are, so the configuration does.
 #[tokio::test]
 async fn a_claim_without_a_workload() {
     let tenant = Tenant::create("claim").await.unwrap();
@@ -85,8 +86,9 @@ async fn a_claim_without_a_workload() {
     files::make_tree(&volume).unwrap();
     let before = files::describe(&volume).unwrap();
     let target = json!({"apiGroup": "", "kind": "PersistentVolumeClaim", "name": "data", "namespace": tenant.namespace});
+    let as_root = json!({"spec": {"securityContext": {"runAsUser": 0}}});
     let backup = Backup {
-        session: json!({"addon": {"name": "pvc-addon", "tasks": [{"name": "logical-backup"}]}}),
+        session: json!({"addon": {"name": "pvc-addon", "tasks": [{"name": "logical-backup"}], "jobTemplate": as_root}}),
         spec: json!({"target": target}),
         ..Backup::default()
     };
@@ -97,6 +99,7 @@ async fn a_claim_without_a_workload() {
     let mut restore = tenant.restore_manifest("restore", "data", &Tenant::snapshot_of(&session));
     restore["spec"]["target"] = target;
     restore["spec"]["addon"]["name"] = json!("pvc-addon");
+    restore["spec"]["addon"]["jobTemplate"] = as_root;
     tenant.cluster.apply(restore).await.unwrap();
     tenant.succeeded("RestoreSession", "restore").await.unwrap();
     files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();

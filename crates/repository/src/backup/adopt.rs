@@ -1,6 +1,6 @@
 //! Adopting the snapshot of an earlier attempt that did not live to tell (architecture §4.5).
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     report::{BackupReport, Changes},
@@ -8,7 +8,7 @@ use super::{
     tally::Counts,
 };
 use crate::{
-    SnapshotId,
+    Control, Repository, SnapshotId, SnapshotList,
     error::{Error, Result},
     format::{Snapshot, SnapshotSummary},
     source::Problems,
@@ -23,6 +23,23 @@ pub(super) fn find<'a>(snapshots: &'a [(SnapshotId, Snapshot)], tags: &[String])
         .iter()
         .filter(|(_, snapshot)| !snapshot.has_tag(INCOMPLETE_TAG) && tags.iter().all(|tag| snapshot.has_tag(tag)))
         .max_by_key(|(id, snapshot)| (snapshot.time, *id))
+}
+
+/// A complete snapshot with all the tags that was not among the `known` ones: another attempt of the same work has come to
+/// its end meanwhile. An attempt is taken for dead when its node says so, and may yet wake up: a process that was asleep, a
+/// machine that was cut off. Whoever is second keeps the work of the first (failure C3).
+pub(super) async fn made_meanwhile(
+    repository: &Repository,
+    known: &SnapshotList,
+    tags: &[String],
+    control: &Control,
+) -> Result<Option<(SnapshotId, Snapshot)>> {
+    if tags.is_empty() {
+        return Ok(None);
+    }
+    let known: HashSet<SnapshotId> = known.snapshots.iter().map(|(id, _)| *id).collect();
+    let fresh = repository.snapshots_besides(&known, control).await?;
+    Ok(find(&fresh.snapshots, tags).cloned())
 }
 
 /// The report that the earlier attempt would have given.

@@ -41,7 +41,7 @@ use targets::TargetTree;
 ///
 /// Files that cannot be read are left out, listed in the report, and the snapshot carries [`INCOMPLETE_TAG`]; whether that counts as
 /// a failure is the caller's policy. The snapshot is written after everything it refers to was acknowledged by the store, and is
-/// then read back and counted.
+/// then read back and counted. If another attempt has made one with the tags to adopt in the meantime, that one is adopted instead.
 ///
 /// # Errors
 /// If a path of the request does not exist or a pattern is malformed; if the store fails; if the lock is lost; if the counts differ;
@@ -78,6 +78,12 @@ pub async fn backup(
     let saved = flushed?;
     lock.check()?;
     control.check()?;
+    if let Some((id, snapshot)) = adopt::made_meanwhile(repository, &snapshots, &request.adopt, control).await? {
+        let index = repository.load_index(control).await?;
+        let reader = repository.blob_reader(index.clone(), control);
+        let counts = verify::count(reader, index, snapshot.tree, request.worker_count(), control).await?;
+        return adopt::report(id, &snapshot, &counts, clock.elapsed());
+    }
 
     let summary = SnapshotSummary {
         backup_start: start,

@@ -21,7 +21,7 @@ use super::{
     testing::{Fixture, assert_same, make_everything, noise},
 };
 use crate::{
-    BlobType, Control, Error,
+    BlobType, Control, Error, Event,
     source::{SourceFaults, SourceStep},
 };
 
@@ -308,6 +308,31 @@ async fn a_later_attempt_adopts_the_snapshot_of_an_earlier_one() {
     );
     request.adopt[0] = "session=2".to_owned();
     assert!(!fixture.backup(request).await.adopted);
+}
+
+/// C3: of two attempts that both live, the one that comes to its end second adopts the snapshot of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_of_two_living_attempts_adopts_the_snapshot_of_the_first() {
+    let fixture = Fixture::new().await;
+    make_everything(&fixture.source());
+    let mut request = fixture.request();
+    request.tags = ["session=1", "component=dump"].map(str::to_owned).to_vec();
+    request.adopt.clone_from(&request.tags);
+    let first = fixture.backup(request.clone()).await;
+    // The first one's snapshot appears while the second one uploads its last packs.
+    let made = fixture.directory.path().join("repository/snapshots").join(first.snapshot.to_string());
+    let hidden = fixture.directory.path().join("hidden");
+    fs::rename(&made, &hidden).unwrap();
+    let listener = move |event| {
+        if matches!(event, Event::PhaseStarted("flush")) {
+            fs::rename(&hidden, &made).unwrap();
+        }
+    };
+    let control = Control::default().with_listener(Arc::new(listener));
+    let second = backup(&fixture.repository, &fixture.guard.handle(), request, &control).await.unwrap();
+    assert!(second.adopted);
+    assert_eq!(second.snapshot, first.snapshot);
+    assert_eq!(fixture.repository.snapshots(&fixture.control).await.unwrap().snapshots.len(), 1);
 }
 
 /// Reliability F4 and F5: a tebibyte of nothing, and directories deeper than a path can be long.
