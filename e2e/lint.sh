@@ -3,6 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib/common.sh"
 source "$CLUSTER_DIR/lib/packages.sh"
 cd "$PROJECT_DIR"
+claim_target
 
 say "format"
 cargo fmt --all --check

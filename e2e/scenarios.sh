@@ -30,6 +30,7 @@ main() {
   "$CLUSTER_DIR/install.sh" --set telemetry.otlpEndpoint="http://$HOST_ADDRESS:4317"
   "$PROJECT_DIR/e2e/chart.sh"
   cd "$PROJECT_DIR"
+  claim_target
   local status=0
   RUST_BACKTRACE=0 timeout "$LIMIT" cargo test --quiet --locked --workspace --test scenarios -- --test-threads="$THREADS" ${SCENARIO:+"$SCENARIO"} || status=$?
   # 124 is timeout's own word for it.

@@ -24,6 +24,7 @@ provide_moto() { # an S3 modelled on Amazon's
 # The S3 servers and stock restic that the conformance and interoperability tests are told against.
 "$CLUSTER_DIR/tools.sh" versitygw restic
 provide_moto
+claim_target
 say "unit and integration tests"
 # Where the tools are provided, a test that cannot find its own must fail, not pass by.
 ORLOP_REQUIRE_TOOLS=1 cargo test --quiet --locked --workspace

@@ -35,6 +35,7 @@ build_orlop_images() {
   # A test among the targets makes cargo choose the features that the tests are built with, so that no dependency is
   # compiled twice; the unit tests themselves, half of all compiling, are left to those who run them.
   [ "$PROFILE" != dev ] || targets+=(--test scenarios)
+  claim_target
   say "compiling Orlop"
   # ORLOP_PREBUILT=1 takes the programs as they are, for who has just compiled them some other way.
   [ -n "${ORLOP_PREBUILT:-}" ] || (cd "$PROJECT_DIR" && cargo build --quiet --locked --profile "$PROFILE" --workspace "${targets[@]}")

@@ -39,6 +39,16 @@ fail() {
   exit 1
 }
 
+# Cargo names what it builds by paths within the checkout and tells fresh from stale by the times of files: of two checkouts
+# that share a target folder it takes one's programs for the other's. So whoever comes after another makes its own files new.
+claim_target() {
+  local mark=$CARGO_TARGET_DIR/.checkout
+  [ "$(cat "$mark" 2>/dev/null)" != "$PROJECT_DIR" ] || return 0
+  find "$PROJECT_DIR" \( -name .git -o -name target \) -prune -o -type f -exec touch {} +
+  mkdir -p "$CARGO_TARGET_DIR"
+  echo "$PROJECT_DIR" >"$mark"
+}
+
 network_namespace() { echo "orlop-$1"; }
 in_node() { # node command...: runs in the node's network namespace, with this host's cgroups in sight
   local node=$1
