@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 
 OWN_CLUSTER=
+# Whether the demo found the place free, so that it may clear it at its end.
+PLACE_IS_TAKEN=
 WORKBENCH_IMAGE=orlop.local/workbench:e2e
 # On somebody else's cluster, where nodes keep what they have pulled: a tag of its own for every run.
 DEMO_TAG=demo-$(date -u +%Y%m%d%H%M%S)
@@ -30,6 +32,7 @@ prepare_place() {
     check_foreign_cluster
   fi
   clear_earlier_demo
+  PLACE_IS_TAKEN=1
 }
 
 check_foreign_cluster() {
@@ -173,10 +176,10 @@ To take it down: $take_down
 TEXT
     return
   fi
-  if [ -z "$OWN_CLUSTER" ]; then
+  if [ -n "$OWN_CLUSTER" ]; then
+    [ -n "${CLUSTER_WAS_UP:-}" ] || "$CLUSTER_DIR/down.sh"
+  elif [ -n "$PLACE_IS_TAKEN" ]; then
     clear_earlier_demo >/dev/null 2>&1 || true
     helm -n orlop-system uninstall orlop >/dev/null 2>&1 || true
-  elif [ -z "${CLUSTER_WAS_UP:-}" ]; then
-    "$CLUSTER_DIR/down.sh"
   fi
 }
