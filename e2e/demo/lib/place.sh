@@ -43,7 +43,7 @@ check_foreign_cluster() {
   kubectl get storageclass -o json | jq -e '[.items[].metadata.annotations["storageclass.kubernetes.io/is-default-class"]] | index("true")' >/dev/null ||
     die "the cluster has no default StorageClass, so the demo's volumes cannot be made"
   local tag
-  tag=$(helm -n orlop-system get values orlop -o json 2>/dev/null | jq -r '.image.tag // "none"')
+  tag=$( (helm -n orlop-system get values orlop -o json 2>/dev/null || true) | jq -r '.image.tag // "none"')
   case $tag in
     "" | demo-*) ;;
     *) die "Orlop is installed on this cluster already and the demo would replace it: use another cluster" ;;
