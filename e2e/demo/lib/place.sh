@@ -94,7 +94,8 @@ spec:
   containers:
   - name: s3
     image: $WORKBENCH_IMAGE
-    command: [/usr/bin/versitygw, --port, ":$S3_PORT", --keep-alive, --quiet, posix, --nometa, /data]
+    # Attributes of objects beside them, because not every volume of a node takes extended attributes.
+    command: [/bin/sh, -c, "mkdir -p /data/objects /data/attributes && exec versitygw --port :$S3_PORT --keep-alive --quiet posix --sidecar /data/attributes /data/objects"]
     envFrom: [{secretRef: {name: s3-server}}]
     volumeMounts: [{name: data, mountPath: /data}]
     readinessProbe: {tcpSocket: {port: $S3_PORT}, periodSeconds: 1}
