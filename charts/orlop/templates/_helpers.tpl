@@ -107,4 +107,6 @@ system:serviceaccount:{{ .root.Release.Namespace }}:{{ include "orlop.name" . }}
   value: {{ .Values.image.pullPolicy | quote }}
 - name: ORLOP_MOVER_IMAGE_PULL_SECRETS
   value: {{ join "," (.Values.mover.imagePullSecrets | default .Values.image.pullSecrets) | quote }}
+- name: ORLOP_MOVER_NETWORK_POLICY
+  value: {{ .Values.mover.networkPolicy | quote }}
 {{- end }}

@@ -40,6 +40,9 @@ pub struct TriggerArgs {
     /// ServiceAccount of trigger pods. They need no permission and get no token for the API server.
     #[arg(long, env = "ORLOP_TRIGGER_SERVICE_ACCOUNT", default_value = "default")]
     pub trigger_service_account: String,
+    /// Make a NetworkPolicy for each configuration that lets its trigger pods reach the scheduler.
+    #[arg(long, env = "ORLOP_MOVER_NETWORK_POLICY", default_value_t = false, action = clap::ArgAction::Set)]
+    pub mover_network_policy: bool,
     /// IANA time zone in which schedules are read.
     #[arg(long, env = "ORLOP_TIME_ZONE", default_value = "Etc/UTC")]
     pub time_zone: String,

@@ -22,6 +22,8 @@ pub struct Settings {
     pub manners: PodManners,
     /// ServiceAccount of trigger pods.
     pub service_account: String,
+    /// Whether each configuration's trigger pods get a NetworkPolicy that lets them out.
+    pub network_policy: bool,
     /// Host and port at which trigger pods find the scheduler.
     pub address: String,
     /// Name on the scheduler's certificate.
@@ -52,6 +54,7 @@ impl Settings {
                 ..PodManners::inherited(environment::variables())
             },
             service_account: trigger.trigger_service_account.clone(),
+            network_policy: trigger.mover_network_policy,
             address: format!("{server_name}:{GRPC_PORT}"),
             server_name,
             zone: parse_time_zone(&trigger.time_zone)?,

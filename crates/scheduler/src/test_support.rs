@@ -140,6 +140,7 @@ fn context(server: &ApiServer, seconds: Arc<AtomicI64>) -> Context {
         mover_image_pull_policy: "IfNotPresent".to_owned(),
         mover_image_pull_secrets: Vec::new(),
         trigger_service_account: "default".to_owned(),
+        mover_network_policy: true,
         time_zone: "Etc/UTC".to_owned(),
         trigger_grace_seconds: 30,
     };

@@ -104,9 +104,16 @@ impl Bucket {
 
     /// Replaces the object if it is still as it was read. Returns whether it was.
     ///
+    /// Some stores name neither ETag nor version (versitygw without a place for attributes), some know no condition: there
+    /// the last of two writers wins, and only the leader writes.
+    ///
     /// # Errors
     /// What the store said.
     pub async fn replace(&self, key: &str, text: &str, read: &Stored) -> Result<bool, Error> {
+        if read.version.e_tag.is_none() && read.version.version.is_none() {
+            self.write(key, text).await?;
+            return Ok(true);
+        }
         let mode = PutMode::Update(read.version.clone());
         match self.store.put_opts(&Path::from(key), payload(text), PutOptions::from(mode)).await {
             Ok(_) => Ok(true),
@@ -189,6 +196,17 @@ mod tests {
         let read = bucket.read("metadata.yaml").await.unwrap().unwrap();
         assert!(bucket.replace("metadata.yaml", "second", &read).await.unwrap());
         assert!(!bucket.replace("metadata.yaml", "third", &read).await.unwrap());
+        assert_eq!(bucket.read("metadata.yaml").await.unwrap().unwrap().text, "second");
+    }
+
+    /// A store that names no version is written to without a condition, which it could not be asked for.
+    #[tokio::test]
+    async fn a_store_without_versions_can_be_replaced_in() {
+        let bucket = Bucket::of_store(storage::memory());
+        bucket.write("metadata.yaml", "first").await.unwrap();
+        let mut read = bucket.read("metadata.yaml").await.unwrap().unwrap();
+        read.version = UpdateVersion { e_tag: None, version: None };
+        assert!(bucket.replace("metadata.yaml", "second", &read).await.unwrap());
         assert_eq!(bucket.read("metadata.yaml").await.unwrap().unwrap().text, "second");
     }
 

@@ -68,6 +68,9 @@ async fn movers_hold_no_permission() {
         let policy = tenant.cluster.get("NetworkPolicy", &tenant.namespace, &format!("orlop-movers-{uid}")).await.unwrap();
         assert_eq!(policy.pointer("/spec/podSelector"), Some(&json!({"matchLabels": {"orlop.dev/session-uid": uid}})));
     }
+    let configuration = text(&sessions[0], "/metadata/ownerReferences/0/uid");
+    let policy = format!("orlop-triggers-{configuration}");
+    tenant.cluster.get("NetworkPolicy", &tenant.namespace, &policy).await.unwrap();
     let account = text(&pods[0], "/spec/serviceAccountName");
     let answer = tokio::process::Command::new(e2e::tools_dir().join("kubectl"))
         .args(["auth", "can-i", "--list", "--namespace", &tenant.namespace])

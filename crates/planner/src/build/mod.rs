@@ -11,7 +11,7 @@ pub mod trigger;
 pub use job::{JobRequest, SessionRef, Work, claim_labels, job, retention_task};
 pub use labels::inherit;
 pub use manners::{PodManners, Token};
-pub use network_policy::network_policy;
+pub use network_policy::{network_policy, trigger_network_policy};
 pub use objects::{
     BackupSessionRequest, Named, RepositoryRequest, RestoreSessionRequest, SnapshotRequest, backup_session, repository,
     restore_session, snapshot,

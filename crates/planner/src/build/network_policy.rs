@@ -1,34 +1,52 @@
-//! Leave for movers to speak in a namespace that denies it by default (architecture §7).
+//! Leave for our pods to speak in a namespace that denies it by default (architecture §7).
 
 use std::collections::BTreeMap;
 
-use crd_types::labels;
+use crd_types::{BackupConfiguration, labels, names::CORE_GROUP};
 use k8s_openapi::{
     api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicySpec},
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
 
 use super::{
-    job::{SessionRef, owner},
+    job::{self, SessionRef},
     labels::labelled,
+    objects::owner,
 };
 
 /// The policy of one session: its movers may reach the control plane, the cluster's DNS and the store, wherever that is. It
 /// goes with the session that owns it, and admits nobody to the movers.
 pub fn network_policy(session: &SessionRef<'_>) -> NetworkPolicy {
-    let uid = session.metadata.uid.clone().unwrap_or_default();
-    let movers = BTreeMap::from([(labels::SESSION_UID.to_owned(), uid.clone())]);
+    let uid = session.metadata.uid.as_deref().unwrap_or_default();
+    let movers = labelled([(labels::SESSION_UID, uid)]);
+    // A UID is nobody else's, so the name needs no second choice.
+    let_out(format!("orlop-movers-{uid}"), session.metadata, job::owner(session), movers)
+}
+
+/// The policy of one configuration: the pods of its CronJobs may reach the scheduler. It goes with the configuration.
+pub fn trigger_network_policy(configuration: &BackupConfiguration) -> NetworkPolicy {
+    let metadata = &configuration.metadata;
+    let triggers = labelled([
+        (labels::COMPONENT, labels::component::TRIGGER),
+        (labels::INVOKER_NAME, metadata.name.as_deref().unwrap_or_default()),
+    ]);
+    let name = format!("orlop-triggers-{}", metadata.uid.as_deref().unwrap_or_default());
+    let_out(name, metadata, owner("BackupConfiguration", CORE_GROUP, metadata), triggers)
+}
+
+fn let_out(name: String, of: &ObjectMeta, owner: OwnerReference, pods: BTreeMap<String, String>) -> NetworkPolicy {
+    let mut labels = pods.clone();
+    labels.extend(labelled([(labels::MANAGED_BY, labels::MANAGED_BY_VALUE)]));
     NetworkPolicy {
         metadata: ObjectMeta {
-            // A UID is nobody else's, so the name needs no second choice.
-            name: Some(format!("orlop-movers-{uid}")),
-            namespace: session.metadata.namespace.clone(),
-            labels: Some(labelled([(labels::MANAGED_BY, labels::MANAGED_BY_VALUE), (labels::SESSION_UID, uid.as_str())])),
-            owner_references: Some(vec![owner(session)]),
+            name: Some(name),
+            namespace: of.namespace.clone(),
+            labels: Some(labels),
+            owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(LabelSelector { match_labels: Some(movers), match_expressions: None }),
+            pod_selector: Some(LabelSelector { match_labels: Some(pods), match_expressions: None }),
             policy_types: Some(vec!["Egress".to_owned()]),
             // A rule without peers and ports allows all of them.
             egress: Some(vec![NetworkPolicyEgressRule::default()]),

@@ -228,7 +228,7 @@ fn no_target() -> TypedObjectReference {
     }
 }
 
-fn owner(kind: &str, group: &str, metadata: &ObjectMeta) -> OwnerReference {
+pub(super) fn owner(kind: &str, group: &str, metadata: &ObjectMeta) -> OwnerReference {
     OwnerReference {
         api_version: format!("{group}/{}", fixed::VERSION),
         kind: kind.to_owned(),

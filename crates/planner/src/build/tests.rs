@@ -239,6 +239,12 @@ fn a_trigger_cron_job() {
     }));
 }
 
+/// The policy selects the pods of this configuration's CronJobs by labels that they bear, and goes with it.
+#[test]
+fn a_trigger_network_policy() {
+    insta::assert_yaml_snapshot!(trigger_network_policy(&configuration()));
+}
+
 #[test]
 fn custom_resources() {
     let configuration = configuration();

@@ -6,12 +6,13 @@ use k8s_openapi::{
         batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
         core::v1::{Container, PodTemplateSpec},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use super::{
     labels::{inherit, labelled},
     manners::{PodManners, Token, env, env_of_field, no_mesh_label, override_env},
+    objects::owner,
     pod::{apply_template, pod_template},
 };
 use crate::{names::TUPLE_ANNOTATION, workload::unprivileged};
@@ -69,14 +70,7 @@ pub fn cron_job(request: &CronJobRequest<'_>) -> CronJob {
             namespace: Some(namespace.to_owned()),
             labels: Some(all.clone()),
             annotations: Some([(TUPLE_ANNOTATION.to_owned(), request.tuple_digest.to_owned())].into()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: format!("{}/{}", fixed::CORE_GROUP, fixed::VERSION),
-                kind: "BackupConfiguration".to_owned(),
-                name: name.to_owned(),
-                uid: metadata.uid.clone().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]),
+            owner_references: Some(vec![owner("BackupConfiguration", fixed::CORE_GROUP, metadata)]),
             ..ObjectMeta::default()
         },
         spec: Some(CronJobSpec {

@@ -2,7 +2,7 @@
 
 use crd_types::{BackupConfiguration, Repository, RepositoryPhase, RepositoryReadiness, annotations, labels, names::manager};
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::{batch::v1::CronJob, networking::v1::NetworkPolicy};
 use kube::{ResourceExt as _, api::ListParams};
 use kube_kit::{
     apply::{ApplyError, Deletion, apply, patch_spec},
@@ -121,7 +121,7 @@ fn readiness(repository: &Repository) -> RepositoryReadiness {
     RepositoryReadiness { name: Some(name), phase: Some(phase), reason, verification_configured: None }
 }
 
-/// Creates or updates the CronJob of every session.
+/// Creates or updates the CronJob of every session, and their pods' leave to speak where the administrator wants one.
 pub async fn ensure_cron_jobs(
     context: &Context,
     configuration: &BackupConfiguration,
@@ -130,6 +130,12 @@ pub async fn ensure_cron_jobs(
     applied: &mut Applied,
 ) {
     let now = context.now();
+    if context.settings.network_policy {
+        let api = context.api::<NetworkPolicy>(&namespace(configuration));
+        if let Err(error) = apply(&api, manager::SCHEDULER, &build::trigger_network_policy(configuration)).await {
+            applied.failed(error);
+        }
+    }
     for session in &checked.sessions {
         let cause = suspended(session);
         let failure = match context.ca_bundle() {

@@ -8,6 +8,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     batch::v1::CronJob,
     core::v1::{Namespace, Secret},
+    networking::v1::NetworkPolicy,
 };
 use kube_kit::conditions::is_true;
 use testkit::{Fault, Matcher, fixtures};
@@ -54,6 +55,9 @@ async fn a_configuration_becomes_ready_and_gets_its_first_backup() {
     let pod = spec.job_template.spec.unwrap().template.spec.unwrap();
     assert_eq!(pod.automount_service_account_token, Some(false));
     assert_eq!(pod.containers[0].args.as_deref().unwrap(), ["trigger"]);
+
+    let uid = world.configuration().metadata.uid.unwrap();
+    assert!(world.server.get::<NetworkPolicy>(NAMESPACE, &format!("orlop-triggers-{uid}")).is_some());
 
     let sessions = world.sessions();
     assert_eq!(sessions.len(), 1);
