@@ -70,6 +70,9 @@ impl Chunker {
 
     /// The first cut among the `count` lengths from `from` on, one after the other.
     fn cut_in(&self, data: &[u8], from: usize, count: usize) -> Option<usize> {
+        if count == 0 {
+            return None;
+        }
         let mut hash = self.hash_before(data, from);
         if hash & SPLIT_MASK == 0 {
             return Some(from);
@@ -161,6 +164,18 @@ mod tests {
             cuts += 1;
         }
         assert!(cuts > 8, "about one cut in 1.5 MiB, got {cuts}");
+    }
+
+    /// Wherever in a lane the cut falls, its first and its last position included.
+    #[test]
+    fn a_cut_at_every_place_of_a_lane_is_found() {
+        let (chunker, data) = (chunker(), noise(42, 4 << 20));
+        let cut = chunker.cut_in(&data, MIN_CHUNK, data.len() - MIN_CHUNK).unwrap();
+        let borders = (0..=LANES).map(|lane| lane * LANE).flat_map(|border| border.saturating_sub(2)..border + 2);
+        for before in borders.filter(|before| *before < LANES * LANE) {
+            assert_eq!(chunker.cut_in_lanes(&data, cut - before), Some(cut), "{before} positions after the first");
+        }
+        assert_eq!(chunker.cut_in_lanes(&data, cut - LANES * LANE), None);
     }
 
     #[test]
