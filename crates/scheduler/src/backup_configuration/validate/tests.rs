@@ -13,6 +13,7 @@ fn settings() -> Settings {
         mover_image_pull_policy: String::new(),
         mover_image_pull_secrets: Vec::new(),
         trigger_service_account: "default".to_owned(),
+        mover_network_policy: false,
         time_zone: "Etc/UTC".to_owned(),
         trigger_grace_seconds: 30,
     };
