@@ -43,7 +43,7 @@ impl Server {
                 session_token: None,
             },
         }))
-        .with_patience(Duration::from_secs(10))
+        .with_patience(Duration::from_secs(60))
     }
 
     /// Starts `command`, which must end up listening at `address`.
