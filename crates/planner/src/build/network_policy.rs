@@ -20,7 +20,7 @@ pub fn network_policy(session: &SessionRef<'_>) -> NetworkPolicy {
     let uid = session.metadata.uid.as_deref().unwrap_or_default();
     let movers = labelled([(labels::SESSION_UID, uid)]);
     // A UID is nobody else's, so the name needs no second choice.
-    let_out(format!("orlop-movers-{uid}"), session.metadata, job::owner(session), movers)
+    egress_policy(format!("orlop-movers-{uid}"), session.metadata, job::owner(session), movers)
 }
 
 /// The policy of one configuration: the pods of its CronJobs may reach the scheduler. It goes with the configuration.
@@ -31,10 +31,10 @@ pub fn trigger_network_policy(configuration: &BackupConfiguration) -> NetworkPol
         (labels::INVOKER_NAME, metadata.name.as_deref().unwrap_or_default()),
     ]);
     let name = format!("orlop-triggers-{}", metadata.uid.as_deref().unwrap_or_default());
-    let_out(name, metadata, owner("BackupConfiguration", CORE_GROUP, metadata), triggers)
+    egress_policy(name, metadata, owner("BackupConfiguration", CORE_GROUP, metadata), triggers)
 }
 
-fn let_out(name: String, of: &ObjectMeta, owner: OwnerReference, pods: BTreeMap<String, String>) -> NetworkPolicy {
+fn egress_policy(name: String, of: &ObjectMeta, owner: OwnerReference, pods: BTreeMap<String, String>) -> NetworkPolicy {
     let mut labels = pods.clone();
     labels.extend(labelled([(labels::MANAGED_BY, labels::MANAGED_BY_VALUE)]));
     NetworkPolicy {

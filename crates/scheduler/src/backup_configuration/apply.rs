@@ -130,11 +130,8 @@ pub async fn ensure_cron_jobs(
     applied: &mut Applied,
 ) {
     let now = context.now();
-    if context.settings.network_policy {
-        let api = context.api::<NetworkPolicy>(&namespace(configuration));
-        if let Err(error) = apply(&api, manager::SCHEDULER, &build::trigger_network_policy(configuration)).await {
-            applied.failed(error);
-        }
+    if let Err(error) = ensure_network_policy(context, configuration).await {
+        applied.failed(error);
     }
     for session in &checked.sessions {
         let cause = suspended(session);
@@ -156,6 +153,15 @@ pub async fn ensure_cron_jobs(
             suspended: cause,
         });
     }
+}
+
+/// One policy for all trigger pods of the configuration, where the administrator wants it.
+async fn ensure_network_policy(context: &Context, configuration: &BackupConfiguration) -> Result<(), ApplyError> {
+    if context.settings.network_policy {
+        let api = context.api::<NetworkPolicy>(&namespace(configuration));
+        apply(&api, manager::SCHEDULER, &build::trigger_network_policy(configuration)).await?;
+    }
+    Ok(())
 }
 
 async fn ensure_cron_job(
