@@ -17,8 +17,8 @@ use crate::under_way::{assert_exactly_one, backup_in_the_middle, restore_in_the_
 const DATA: u64 = 48 << 20;
 /// Five leaders are elected while they are under way, each within seconds.
 const SLOW: u64 = 500_000;
-/// Twice the lease of 15 s, and a little for this machine: the standby sees the last renewal, waits the lease out, and leads. The
-/// killed container, which would find its own name in the lease, is by then held back by the kubelet for 40 s and more.
+/// The standby leads when the tests' lease of 5 s has run out, unless it was the one before: then it may wait for the kubelet first,
+/// 10 and 20 s. A killed container that found its own name in the lease would come back in time only until that takes 40 s.
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(38);
 
 /// The session-controller's leader killed at five points of a backup and a restore running together.
