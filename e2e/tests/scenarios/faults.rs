@@ -134,7 +134,8 @@ async fn store_away_and_back() {
         let waiting = until_said(&tenant, &name, "MoverWaits", &[proxy.host(), "does not answer", cause]).await;
         assert_eq!(phase(&waiting), "Running", "a store that is away for seconds is no failure");
     }
-    proxy.set(Behaviour::Throttled(RATE));
+    // So slow that whatever was left to copy lasts until the session has said that it goes on.
+    proxy.set(Behaviour::Throttled(RATE / 10));
     until_said(&tenant, &name, "Running", &[]).await;
     proxy.set(Behaviour::Faithful);
     let session = tenant.succeeded("BackupSession", &name).await.unwrap();
