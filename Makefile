@@ -28,6 +28,21 @@ lint: toolchain ## format check, clippy with warnings denied, workspace layout, 
 unit: toolchain ## unit and integration tests without a cluster
 	@e2e/unit.sh
 
+bench: toolchain ## measure the data mover beside stock restic: an hour or two; writes docs/benchmarks.md (BENCH=options of bench/run.py)
+	@bench/bench.sh $(BENCH)
+
+bench-quick: toolchain ## the same on a little data, as a guard: fails where the mover is slower beside restic than it may be
+	@bench/bench.sh --quick
+
+bench-cluster: toolchain ## measure sessions on a cluster beside stock restic on the host; needs root (BENCH=options of bench/cluster.py, KEEP=1)
+	@bench/cluster.sh $(BENCH)
+
+crash-million: ## a million crash points instead of the ten thousand of `make test`
+	@e2e/nightly.sh crash-million
+
+nightly: ## crash points, kills, mixed runs, bit flips, faulty stores, extremes and fuzzing in numbers that take hours; needs root and 60 GiB
+	@e2e/nightly.sh
+
 generate: ## write the CRDs into the chart
 	@cargo xtask generate
 
@@ -52,4 +67,4 @@ install: images ## install the chart on the cluster
 e2e: ## the scenarios on the cluster (SCENARIO=name runs those that match)
 	@e2e/scenarios.sh
 
-.PHONY: help demo test toolchain fmt lint unit generate deny cluster cluster-down images push install e2e
+.PHONY: help demo test toolchain fmt lint unit bench bench-quick bench-cluster crash-million nightly generate deny cluster cluster-down images push install e2e

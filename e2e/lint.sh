@@ -14,5 +14,7 @@ cargo clippy --quiet --locked --workspace --test scenarios -- --deny warnings
 say "layout, arrows between crates, generated files"
 cargo xtask check-crds && cargo xtask check-arrows && cargo xtask check-layout
 say "protocol definitions"
-install_packages npx:npm
+install_packages npx:npm python3
 (cd proto && npx --yes --loglevel=error @bufbuild/buf@1.75.0 lint) || fail "buf lint found faults in proto/"
+say "the benchmark's own tests, and its page against its figures"
+PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover --quiet --start-directory bench --pattern '*_test.py'

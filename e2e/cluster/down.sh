@@ -20,7 +20,8 @@ node_cgroups() { # every cgroup folder of a node, leaves first
   local hierarchy
   while read -r hierarchy; do
     # Containers live below the node's root; shims of a cgroup-v1 host may leave theirs under k8s.io.
-    [ -d "$hierarchy/orlop-$1" ] && find "$hierarchy/orlop-$1" -depth -type d
+    # Groups vanish while they are looked for.
+    [ -d "$hierarchy/orlop-$1" ] && find "$hierarchy/orlop-$1" -depth -type d 2>/dev/null
   done < <(cgroup_hierarchies)
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds Orlop's two images and the workbench image of the tests, without a container engine.
-# usage: images.sh [--load | --only-orlop]    --load also imports them on both nodes of the running cluster
+# usage: images.sh [--load | --only-orlop | --compile]    --load also imports them on both nodes of the running cluster;
+#        --compile only compiles, for who has something else to do meanwhile
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 for part in packages node images; do source "$CLUSTER_DIR/lib/$part.sh"; done
 
@@ -30,15 +31,21 @@ stripped() { # program: a copy without debug information, which doubles the imag
   echo "$STAGING_DIR/$(basename "$1")"
 }
 
-build_orlop_images() {
-  local program files=() targets=(--bins)
+compile() {
+  local targets=(--bins)
   # A test among the targets makes cargo choose the features that the tests are built with, so that no dependency is
   # compiled twice; the unit tests themselves, half of all compiling, are left to those who run them.
   [ "$PROFILE" != dev ] || targets+=(--test scenarios)
   claim_target
+  cd "$PROJECT_DIR"
+  exec cargo build --quiet --locked --profile "$PROFILE" --workspace "${targets[@]}"
+}
+
+build_orlop_images() {
+  local program files=()
   say "compiling Orlop"
   # ORLOP_PREBUILT=1 takes the programs as they are, for who has just compiled them some other way.
-  [ -n "${ORLOP_PREBUILT:-}" ] || (cd "$PROJECT_DIR" && cargo build --quiet --locked --profile "$PROFILE" --workspace "${targets[@]}")
+  [ -n "${ORLOP_PREBUILT:-}" ] || (compile)
   for program in "${SERVICES[@]}"; do files+=("$(stripped "$BUILD_DIR/$program")=/usr/bin/$program:755"); done
   mapfile -t libraries < <(libraries_of "${SERVICES[@]/#/$BUILD_DIR/}")
   python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-control-plane.tar" "$ORLOP_REGISTRY/orlop-control-plane:$ORLOP_TAG" --user 65532:65532 --architecture "$ARCHITECTURE" "${files[@]}" "${libraries[@]}" "${ETC_FILES[@]}"
@@ -60,6 +67,7 @@ build_workbench_image() {
 }
 
 main() {
+  [ "${1:-}" != --compile ] || compile
   mkdir -p "$STAGING_DIR"
   write_etc
   build_orlop_images

@@ -14,10 +14,24 @@ pub const BLUEPRINT_VARIABLES: &str = "variables.kubestash.com/";
 pub const ALLOW_NAMESPACES: &str = "orlop.dev/allow-namespaces";
 /// On a session: end it. Any value but `false` counts.
 pub const CANCEL: &str = "orlop.dev/cancel";
-/// On a BackupConfiguration or a BackupSession: `report` lets a component succeed although files of it could not be read.
+/// On a BackupConfiguration or a BackupSession: `report` lets a component succeed although files of it could not be read; `fail`
+/// lets it fail also for files that changed or vanished while it was backed up, which are only told otherwise.
 pub const SOURCE_ERRORS: &str = "orlop.dev/source-errors";
+/// On a session or a BackupConfiguration: most bytes per second that a mover sends to the store, as a quantity such as `10Mi`. The
+/// session's own word comes first. Changes are in force at once.
+pub const UPLOAD_LIMIT: &str = "orlop.dev/upload-limit";
+/// The same for what a mover reads from the store.
+pub const DOWNLOAD_LIMIT: &str = "orlop.dev/download-limit";
+/// On a BackupConfiguration: time in which all stored data is read back once by the checks after its backups, such as `30d`; `off`
+/// for never.
+pub const DATA_CHECK_PERIOD: &str = "orlop.dev/data-check-period";
 /// On a RestoreSession: `report` lets a component succeed although owners of files could not be set.
 pub const OWNERSHIP: &str = "orlop.dev/ownership";
+/// On a RestoreSession: what happens to what the target holds already. `merge` leaves alone what the snapshot does not have, `replace`
+/// removes it when everything else is restored, `refuse` restores into empty directories only.
+pub const EXISTING: &str = "orlop.dev/existing";
+/// On a RestoreSession: `drop` leaves out set-id bits, devices and privileged attributes; `restore` restores them.
+pub const PRIVILEGED: &str = "orlop.dev/privileged";
 /// On a BackupSession: what made it; values in [`triggered_by`].
 pub const TRIGGERED_BY: &str = "orlop.dev/triggered-by";
 /// On a BackupSession: the slot it serves, in RFC 3339.

@@ -5,19 +5,24 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use service_kit::args::LogArgs;
 
-/// Moves the bytes of one component, or triggers one session.
+use crate::by_hand;
+
+/// Moves the bytes of one component, or triggers one session. By hand: backs up, restores and looks after a repository.
 #[derive(Debug, Parser)]
 #[command(name = "data-mover", version)]
 pub struct Arguments {
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
+    /// Where the repository of a command by hand is, and how it answers.
+    #[command(flatten)]
+    pub common: by_hand::Common,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The two lives of this binary.
+/// The lives of this binary.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Attach to the session that the environment names and do its work.
@@ -28,6 +33,9 @@ pub enum Command {
     },
     /// Ask the scheduler to start the session that the environment names.
     Trigger,
+    /// What a person asks for.
+    #[command(flatten)]
+    ByHand(by_hand::Command),
 }
 
 /// What an agent does. Paths and patterns come from the Function's resolved arguments.
@@ -156,7 +164,7 @@ mod tests {
         let line = ["data-mover", "agent"].iter().chain(arguments);
         match Arguments::try_parse_from(line).unwrap().command {
             Command::Agent { work } => work,
-            Command::Trigger => panic!("not an agent"),
+            Command::Trigger | Command::ByHand(_) => panic!("not an agent"),
         }
     }
 

@@ -1,9 +1,9 @@
-//! Backing up: one restic snapshot per path, verified, then the repository's structure checked and measured.
+//! Backing up: one restic snapshot per path, verified, all onto one view of the repository, which also tells its health.
 
-use proto_api::mover::v1alpha1::{BackupWork, Integrity, Result as TargetResult, SnapshotMade, SourceErrorPolicy, TargetOutcome};
-use repository::backup::{BackupReport, BackupRequest};
-use repository::maintenance::{CheckOptions, StatsDepth};
-use repository::{LockHandle, LockMode, Repository};
+use proto_api::mover::v1alpha1::{BackupWork, Integrity, Result as TargetResult, SnapshotMade, TargetOutcome};
+use repository::backup::{BackupReport, BackupRequest, RepositoryView, backup_onto};
+use repository::maintenance::{CheckReport, Rotation};
+use repository::{Damage, LockHandle, LockMode, Repository};
 use tracing::Instrument as _;
 
 use crate::args::BackupArguments;
@@ -14,8 +14,8 @@ use crate::target::{Job, Opened};
 
 /// Tag that tells the paths of one component apart.
 const PATH_TAG: &str = "orlop.dev/path=";
-/// Errors of a check that are named in the outcome.
-const NAMED_ERRORS: usize = 3;
+/// Damaged objects that are named in the outcome.
+pub(crate) const NAMED_DAMAGES: usize = 3;
 
 /// Backs up; findings go to `outcome` as they are made, so that a later failure does not lose them.
 pub(crate) async fn run(
@@ -25,15 +25,14 @@ pub(crate) async fn run(
     outcome: &mut TargetOutcome,
 ) -> Result<(), Failure> {
     outcome.snapshots.clear();
-    outcome.file_errors.clear();
-    outcome.file_error_count = 0;
+    file_errors::clear(outcome);
     let paths = arguments.path_list();
     if paths.is_empty() {
         return Err(Failure::answer("the Function passes no --paths; set the task's parameter `paths` or mount a volume"));
     }
     let Opened { repository, guard, place } = job.open(LockMode::Shared, true).await?;
     let ended = under_lock(job, work, arguments, &paths, &repository, &guard.handle(), &place, outcome).await;
-    lock::give_back(guard).await;
+    lock::give_back(guard, &job.context.stop).await;
     ended
 }
 
@@ -48,11 +47,18 @@ async fn under_lock(
     place: &Place,
     outcome: &mut TargetOutcome,
 ) -> Result<(), Failure> {
+    let control = job.reporter.control();
+    job.reporter.activity("reading the repository's index");
+    let mut view = RepositoryView::open(repository, lock, control)
+        .instrument(tracing::info_span!("view", otel.name = "mover.view"))
+        .await
+        .map_err(|error| job.failure(&error, place))?;
+    log(&view);
     for path in paths {
         job.reporter.path(path);
         let request = request(work, arguments, path);
         let span = tracing::info_span!("backup_path", otel.name = "mover.backup_path", path);
-        let report = repository::backup::backup(repository, lock, request, job.reporter.control())
+        let report = backup_onto(repository, lock, &mut view, request, control)
             .instrument(span)
             .await
             .map_err(|error| job.failure(&error, place).of_path(path))?;
@@ -69,16 +75,14 @@ async fn under_lock(
             "path backed up",
         );
         file_errors::add(outcome, &report.errors);
+        file_errors::add_changes(outcome, &report.changed_while_read, &report.vanished);
         outcome.snapshots.push(made(&report, path));
     }
-    inspect(job, repository, lock, outcome).await;
-    let policy = job.context.assignment.source_errors();
-    if outcome.file_error_count > 0 && policy != SourceErrorPolicy::Report {
+    let read_back = read_back(job, work, repository, lock, &view).await;
+    tell_health(&view, read_back.as_ref(), outcome);
+    if let Some(failure) = file_errors::failure(outcome, job.context.assignment.source_errors()) {
         outcome.result = TargetResult::Failed.into();
-        outcome.error = format!(
-            "{place}: {}; the snapshot holds everything else; let the Job's user read these files, or exclude them",
-            file_errors::sentence(outcome, "files could not be read")
-        );
+        outcome.error = beside_damage(format!("{place}: {failure}"), &outcome.error);
     }
     Ok(())
 }
@@ -114,30 +118,127 @@ fn made(report: &BackupReport, path: &str) -> SnapshotMade {
     }
 }
 
-/// Checks the structure and measures the size. The snapshots are verified already, so what cannot be found out here is left
-/// unsaid rather than made a failure.
-async fn inspect(job: &Job<'_>, repository: &Repository, lock: &LockHandle, outcome: &mut TargetOutcome) {
-    let control = job.reporter.control();
-    job.reporter.activity("checking the repository's structure");
-    let check = repository
-        .check(lock, CheckOptions::default(), control)
-        .instrument(tracing::info_span!("check", otel.name = "mover.check"))
-        .await;
-    match check {
-        Ok(report) if report.errors.is_empty() => outcome.integrity = Integrity::Intact.into(),
+fn log(view: &RepositoryView) {
+    let found = view.reconciliation();
+    tracing::info!(
+        packs = found.packs,
+        pack_bytes = found.pack_bytes,
+        lost_packs = found.lost.total,
+        lost_blobs = view.lost_blobs(),
+        packs_taken_up = found.taken_up.len(),
+        packs_unreadable = found.unreadable.total,
+        "index compared with the packs",
+    );
+}
+
+/// The time since the last look at the stored data, and the time in which all of it is to be read.
+fn rotation(work: &BackupWork) -> Option<Rotation> {
+    let check = work.data_check.as_ref()?;
+    let since = check.since.as_ref().and_then(proto_api::time::from_proto)?;
+    let until = check.until.as_ref().and_then(proto_api::time::from_proto)?;
+    let seconds = |time: jiff::Timestamp| u64::try_from(time.as_second()).ok();
+    Some(Rotation { since: seconds(since)?, until: seconds(until)?, period: check.period_seconds })
+}
+
+/// Reads back the stored data whose turn it is. The new snapshots are verified already, so what cannot be found out here is no
+/// failure: `None`, and the next backup reads it.
+async fn read_back(
+    job: &Job<'_>,
+    work: &BackupWork,
+    repository: &Repository,
+    lock: &LockHandle,
+    view: &RepositoryView,
+) -> Option<CheckReport> {
+    let Some(rotation) = rotation(work) else { return Some(CheckReport::default()) };
+    job.reporter.activity("reading back the stored data whose turn it is");
+    let reading = view.check_share(repository, lock, rotation, job.reporter.control());
+    match reading.instrument(tracing::info_span!("check", otel.name = "mover.check")).await {
         Ok(report) => {
-            outcome.integrity = Integrity::Damaged.into();
-            let named: Vec<_> = report.errors.iter().take(NAMED_ERRORS).map(ToString::to_string).collect();
-            outcome.error = format!(
-                "the repository is damaged, {} errors: {}; the new snapshot itself was verified",
-                report.errors.len(),
-                named.join("; ")
+            tracing::info!(
+                packs = report.packs_read,
+                bytes = report.bytes_read,
+                faults = report.errors.len(),
+                "stored data read back"
             );
+            Some(report)
         }
-        Err(error) => tracing::warn!(%error, "the repository's structure could not be checked"),
+        Err(error) => {
+            tracing::warn!(%error, "the stored data whose turn it is could not be read back");
+            None
+        }
     }
-    match repository.stats(StatsDepth::Quick, control).await {
-        Ok(stats) => outcome.repository_bytes = stats.pack_bytes,
-        Err(error) => tracing::warn!(%error, "the repository could not be measured"),
+}
+
+/// Says how large the repository is and whether it is well.
+fn tell_health(view: &RepositoryView, read_back: Option<&CheckReport>, outcome: &mut TargetOutcome) {
+    outcome.repository_bytes = view.pack_bytes();
+    let (integrity, error) = health(&view.damage(), read_back);
+    outcome.integrity = integrity.into();
+    outcome.error = error;
+}
+
+/// A failure for another cause does not hide what is known of the repository.
+fn beside_damage(failure: String, damage: &str) -> String {
+    if damage.is_empty() { failure } else { format!("{failure}; {damage}") }
+}
+
+/// Whether the repository is well, as far as [`RepositoryView`] looks and by what was read back, and what is to be said of it. The
+/// new snapshots do not rely on anything that is damaged, or they would not have been made; so this is no failure, and what older
+/// ones miss is said. Where the turn of data came and it was not read, the integrity stays open, also beside damage that was seen:
+/// the next backup would take that data for read.
+fn health(damage: &[Damage], read_back: Option<&CheckReport>) -> (Integrity, String) {
+    let number = damage.len() as u64 + read_back.map_or(0, |report| report.errors.len() as u64 + report.errors_omitted);
+    let (integrity, remark) = match read_back {
+        None => (Integrity::Unspecified, "; the data whose turn it is could not be read back, the next backup does it"),
+        Some(_) if number == 0 => (Integrity::Intact, ""),
+        Some(_) => (Integrity::Damaged, ""),
+    };
+    if number == 0 {
+        return (integrity, String::new());
+    }
+    let lost = damage.iter().map(|damage| format!("{}: {}", damage.key, damage.reason));
+    let spoilt = read_back.into_iter().flat_map(|report| &report.errors).map(ToString::to_string);
+    let named: Vec<String> = lost.chain(spoilt).take(NAMED_DAMAGES).collect();
+    let error = format!(
+        "the repository is damaged, {number} objects: {}; what the new snapshot added was verified; older ones may miss data: check \
+         the repository{remark}",
+        named.join("; ")
+    );
+    (integrity, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use repository::PackId;
+    use repository::maintenance::CheckError;
+
+    use super::*;
+
+    fn lost() -> [Damage; 1] {
+        [Damage { key: "data/ab/abcd".to_owned(), reason: "it is gone".to_owned() }]
+    }
+
+    /// Reliability E9: what was due and could not be read is not taken for read, whatever else was found.
+    #[test]
+    fn the_integrity_stays_open_until_what_is_due_is_read() {
+        assert_eq!(health(&[], None), (Integrity::Unspecified, String::new()));
+        let (integrity, told) = health(&lost(), None);
+        assert_eq!(integrity, Integrity::Unspecified);
+        assert!(told.contains("1 objects: data/ab/abcd: it is gone") && told.contains("could not be read back"), "{told}");
+    }
+
+    #[test]
+    fn damage_is_counted_and_the_first_of_it_named() {
+        let well = CheckReport::default();
+        assert_eq!(health(&[], Some(&well)), (Integrity::Intact, String::new()));
+        assert_eq!(health(&lost(), Some(&well)).0, Integrity::Damaged);
+        let fault = |number: u8| CheckError::PackDamaged { pack: PackId::of(&[number]), reason: format!("fault {number}") };
+        let spoilt = CheckReport { errors: (0..5).map(fault).collect(), errors_omitted: 7, ..CheckReport::default() };
+        let (integrity, told) = health(&lost(), Some(&spoilt));
+        assert_eq!(integrity, Integrity::Damaged);
+        assert!(told.contains("13 objects: data/ab/abcd") && told.contains("fault 1") && !told.contains("fault 2"), "{told}");
+        assert!(!told.contains("could not be read back"), "{told}");
+        assert_eq!(beside_damage("2 files could not be read".to_owned(), &told), format!("2 files could not be read; {told}"));
+        assert_eq!(beside_damage("2 files could not be read".to_owned(), ""), "2 files could not be read");
     }
 }

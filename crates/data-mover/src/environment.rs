@@ -49,7 +49,7 @@ pub struct Patience {
     pub outage: Duration,
     /// Waiting for the outcome's acknowledgement (architecture §5).
     pub acknowledgement: Duration,
-    /// The same when somebody waits for the pod to end.
+    /// The same when the work was stopped, counted from the stop: somebody waits for the pod to end.
     pub hurried_acknowledgement: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Default for Patience {
             service: minutes(5),
             outage: minutes(5),
             acknowledgement: minutes(10),
-            hurried_acknowledgement: Duration::from_secs(5),
+            hurried_acknowledgement: Duration::from_millis(4750),
         }
     }
 }

@@ -145,7 +145,7 @@ mod tests {
         EngineError::Store { operation: "read", key: "config".to_owned(), source: Arc::new(source) }
     }
 
-    /// Issue, bad input: each sentence names the Repository and the remedy, and only what may pass is retried.
+    /// Each sentence names the Repository and the remedy, and only what may pass is retried.
     #[test]
     fn answers_and_passing_causes_are_told_apart() {
         let stop = Stop::new();

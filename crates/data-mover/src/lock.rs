@@ -7,11 +7,15 @@ use proto_api::mover::v1alpha1 as wire;
 use repository::{Control, LockGuard, LockHolder, LockIdentity, LockJudge, LockMode, LockRequest, LockVerdict, Repository};
 
 use crate::attach::Link;
+use crate::stop::Stop;
 
 /// Longest wait for another's lock.
 const WAIT: Duration = Duration::from_secs(60 * 60);
 /// Longest wait for one verdict; the engine asks again as long as it waits.
 const VERDICT: Duration = Duration::from_secs(10);
+
+/// Longest removal of our lock when the work was stopped, so that the mover ends in time (engine §4.9).
+const HURRIED_RELEASE: Duration = Duration::from_secs(1);
 
 /// Longest look at locks that are not in the way.
 const CLEARING: Duration = Duration::from_secs(15);
@@ -63,10 +67,19 @@ pub(crate) async fn take(
     Ok(guard)
 }
 
-/// Gives a lock back; what cannot be given back becomes stale by itself.
-pub(crate) async fn give_back(guard: LockGuard) {
-    if let Err(error) = guard.release().await {
-        tracing::warn!(%error, "could not remove our lock");
+/// Gives a lock back; what cannot be given back is removed once our death is proven, or becomes stale by itself.
+pub(crate) async fn give_back(guard: LockGuard, stop: &Stop) {
+    let hurry = async {
+        stop.token().cancelled().await;
+        tokio::time::sleep(HURRIED_RELEASE).await;
+    };
+    tokio::select! {
+        released = guard.release() => {
+            if let Err(error) = released {
+                tracing::warn!(%error, "could not remove our lock");
+            }
+        }
+        () = hurry => tracing::warn!("the store took too long to remove our lock"),
     }
 }
 

@@ -39,7 +39,7 @@ impl Opening<'_> {
             })?),
             None => None,
         };
-        let options = OpenOptions { expected_id };
+        let options = OpenOptions { expected_id, ..OpenOptions::default() };
         match Repository::open(Arc::clone(&store), &self.access.password, &options, self.control).await {
             Ok(repository) => {
                 // An attempt may have died between making the repository and recording it.

@@ -20,6 +20,9 @@ use crate::outcome::{Exit, leave_last_words};
 use crate::stop::{Stop, StopReason};
 use crate::target::{self, Context};
 
+/// A control plane that answers at all acknowledges an outcome within this time.
+const ANSWER: Duration = Duration::from_millis(250);
+
 /// Runs an agent to its end. `terminated` is cancelled when the pod is told to end.
 pub async fn run(work: Work, environment: AgentEnvironment, terminated: CancellationToken) -> Exit {
     let environment = Arc::new(environment);
@@ -47,7 +50,7 @@ pub async fn run(work: Work, environment: AgentEnvironment, terminated: Cancella
 async fn live(work: Work, environment: Arc<AgentEnvironment>, terminated: CancellationToken) -> Exit {
     let started = Timestamp::now();
     let stop = Stop::new();
-    tokio::spawn(stop_when_terminated(terminated.clone(), stop.clone()));
+    tokio::spawn(stop_when_terminated(terminated, stop.clone()));
     let limits = Limits::new();
     let (link, assignment) = match attach(&environment, &limits, &stop).await {
         Ok(attached) => attached,
@@ -65,7 +68,7 @@ async fn live(work: Work, environment: Arc<AgentEnvironment>, terminated: Cancel
     tracing::info!(exit = ?Exit::of(&outcome), peak_memory_bytes = outcome.peak_memory_bytes, "work ended");
     leave_last_words(&environment.termination_log, &outcome);
     let exit = Exit::of(&outcome);
-    report(&link, outcome, &terminated, environment.patience).await;
+    report(&link, outcome, &stop, environment.patience).await;
     exit
 }
 
@@ -132,10 +135,10 @@ fn finish(mut outcome: Outcome, started: Timestamp) -> Outcome {
 }
 
 /// Waits for the acknowledgement; the termination message is there already, so nothing is lost when it does not come.
-async fn report(link: &Link, outcome: Outcome, terminated: &CancellationToken, patience: Patience) {
+async fn report(link: &Link, outcome: Outcome, stop: &Stop, patience: Patience) {
     let hurry = async {
-        terminated.cancelled().await;
-        tokio::time::sleep(patience.hurried_acknowledgement).await;
+        // However late it is, a control plane that answers is heard.
+        tokio::join!(stop.lasts(patience.hurried_acknowledgement), tokio::time::sleep(ANSWER));
     };
     let acknowledged = tokio::select! {
         acknowledged = link.report(outcome, patience.acknowledgement) => acknowledged,

@@ -1,8 +1,10 @@
 //! Why and when work stops before its end: one token for everybody, and the first reason given.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Why the work was stopped.
@@ -34,7 +36,7 @@ impl std::fmt::Display for StopReason {
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     token: CancellationToken,
-    reason: Arc<OnceLock<StopReason>>,
+    reason: Arc<OnceLock<(StopReason, Instant)>>,
 }
 
 impl Stop {
@@ -47,7 +49,7 @@ impl Stop {
     /// Stops everything. The first reason stays.
     pub fn request(&self, reason: StopReason) {
         let sentence = reason.to_string();
-        if self.reason.set(reason).is_ok() {
+        if self.reason.set((reason, Instant::now())).is_ok() {
             tracing::info!(reason = sentence, "stopping");
         }
         self.token.cancel();
@@ -56,7 +58,15 @@ impl Stop {
     /// Why it was stopped.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {
-        self.reason.get().cloned()
+        self.reason.get().map(|(reason, _)| reason.clone())
+    }
+
+    /// Waits until it has been stopped for this long.
+    pub async fn lasts(&self, grace: Duration) {
+        self.token.cancelled().await;
+        if let Some((_, stopped)) = self.reason.get() {
+            tokio::time::sleep_until(*stopped + grace).await;
+        }
     }
 
     /// Cancelled when it is stopped.
@@ -66,7 +76,7 @@ impl Stop {
     }
 
     /// Sleeps, or returns false at once when stopped.
-    pub async fn sleep(&self, pause: std::time::Duration) -> bool {
+    pub async fn sleep(&self, pause: Duration) -> bool {
         self.token.run_until_cancelled(tokio::time::sleep(pause)).await.is_some()
     }
 }

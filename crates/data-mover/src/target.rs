@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use proto_api::mover::v1alpha1::{Assignment, Result as TargetResult, Target, TargetOutcome, target};
@@ -21,6 +22,10 @@ use crate::progress::{Direction, Reporter};
 use crate::stop::Stop;
 use crate::{backup, lock, restore, retention};
 
+/// Work that was stopped ends within `repository::limits::CANCELLED` and the removal of its lock. Whatever still hangs after this
+/// time is left behind (engine §4.9).
+const ABANDONED: Duration = Duration::from_millis(4600);
+
 /// What all targets of one mover share.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -39,6 +44,8 @@ pub(crate) struct Job<'a> {
     pub(crate) target: &'a Target,
     pub(crate) subject: &'a AccessSubject,
     pub(crate) reporter: &'a Reporter,
+    /// A restore found everything empty that had to be: from then on its own files stand there, also when it begins again.
+    pub(crate) was_empty: AtomicBool,
 }
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
@@ -58,11 +65,16 @@ pub(crate) async fn run(context: &Context, target: &Target) -> TargetOutcome {
         _ => Direction::Upload,
     };
     let reporter = Reporter::start(&context.link, &target.id, direction, &context.stop);
-    let job = Job { context, target, subject, reporter: &reporter };
+    let job = Job { context, target, subject, reporter: &reporter, was_empty: AtomicBool::new(false) };
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
     let mut trouble = Trouble::default();
     let ended = loop {
-        let failure = match job.attempt(&mut outcome).await {
+        let attempted = tokio::select! {
+            biased;
+            attempted = job.attempt(&mut outcome) => attempted,
+            () = context.stop.lasts(ABANDONED) => Err(Failure::stopped(&context.stop)),
+        };
+        let failure = match attempted {
             Ok(()) => break Ok(()),
             Err(failure) => failure,
         };

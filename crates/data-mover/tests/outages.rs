@@ -1,4 +1,4 @@
-//! A store that goes away and comes back: before, during and after the upload (issue: bad input).
+//! A store that goes away and comes back: before, during and after the upload.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod control_plane;
@@ -135,7 +135,46 @@ async fn waiting_for_a_store_can_be_ended() {
     let before = Instant::now();
     terminated.cancel();
     assert_eq!(task.await.unwrap(), Exit::Retryable);
-    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert_eq!(ControlPlane::last_words(&environment).targets[0].result(), TargetResult::Retryable);
+}
+
+/// Engine §4.9: nor does one that takes connections and never says a word keep a mover longer than 5 s, although nobody
+/// acknowledges its outcome.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_store_does_not_keep_a_stopped_mover() {
+    let world = World::new().await;
+    std::fs::write(world.source().join("f"), "text").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((client, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            held.push(client);
+        }
+    });
+    world.grant("dump", |grant| {
+        let s3 = S3Backend { endpoint, bucket: "backups".to_owned(), ..S3Backend::default() };
+        grant.backend = Backend { provider: Some(backend::Provider::S3(s3)), ..Backend::default() };
+        grant.values = vec![
+            ("AWS_ACCESS_KEY_ID".to_owned(), "orlop-test-access".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), "orlop-test-secret".to_owned()),
+        ];
+    });
+    let mut environment = world.control.agent("dump", 1);
+    environment.patience.hurried_acknowledgement = data_mover::environment::Patience::default().hurried_acknowledgement;
+    let terminated = CancellationToken::new();
+    let work = world.backup(&[world.source()]);
+    let task = tokio::spawn(data_mover::run::run(work, environment.clone(), terminated.clone()));
+    world.control.until("the store was asked", |_| connections.load(Ordering::Relaxed) > 0).await;
+    world.control.with(|state| state.deaf = true);
+    let before = Instant::now();
+    terminated.cancel();
+    assert_eq!(task.await.unwrap(), Exit::Retryable);
+    assert!(before.elapsed() < Duration::from_millis(5200), "{:?}", before.elapsed());
     assert_eq!(ControlPlane::last_words(&environment).targets[0].result(), TargetResult::Retryable);
 }
 

@@ -77,7 +77,7 @@ async fn unreadable_files_fail_the_component() {
     assert!(log.lines().next().unwrap().starts_with('{'), "logs are JSON: {log}");
 }
 
-/// Issue, scenarios: the mover killed; the next attempt finishes, nothing twice, no lock stays.
+/// After a mover was killed the next attempt finishes its work: nothing is stored twice, and no lock stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_movers_work_is_taken_up() {
     let world = World::new().await;

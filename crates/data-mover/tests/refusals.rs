@@ -1,4 +1,4 @@
-//! Bad input ends in a result and a sentence that names the object and the remedy (issue: bad input).
+//! Bad input ends in a result and a sentence that names the object and the remedy.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod control_plane;

@@ -12,6 +12,7 @@ pub mod access;
 pub mod admission;
 pub mod attempt;
 pub mod backend;
+pub mod bandwidth;
 pub mod build;
 pub mod decision;
 pub mod layout;

@@ -1,8 +1,8 @@
 //! The outcome of a mover as its container's termination message: the second of the three places where an outcome is
 //! durable (architecture §4.5).
 //!
-//! The kubelet keeps at most 4,096 bytes. What does not fit is dropped in this order: the lists of files with errors,
-//! then the ends of long error sentences, then the details of snapshots that an id alone can stand for. Results,
+//! The kubelet keeps at most 4,096 bytes. What does not fit is dropped in this order: the lists of files with errors
+//! and changes, then the ends of long error sentences, then the details of snapshots that an id alone can stand for. Results,
 //! counts and snapshot ids are always kept; when not even they fit, the message says so and the restic snapshots' tags
 //! remain (the third place).
 
@@ -103,6 +103,8 @@ fn keep_everything(_: &mut Outcome) -> bool {
 fn drop_file_errors(outcome: &mut Outcome) -> bool {
     for target in &mut outcome.targets {
         target.file_errors.clear();
+        target.changed_files.clear();
+        target.vanished_files.clear();
     }
     true
 }

@@ -1,13 +1,15 @@
 //! What every operation carries: a way to stop it, counters to watch it, a listener for what happens on the way.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::lock::LockHolder;
 
 /// Something worth telling while an operation runs.
@@ -108,9 +110,15 @@ impl Counters {
 type Listener = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Handle to stop and to watch one operation. Cheap to clone; all clones are one.
+///
+/// A cancelled operation ends by the clock, whatever hangs: reading ends at once ([`Self::run`]), and what makes finished work
+/// last (uploads, the index, a write that is on its way) has until a moment that is the same for all of its parts
+/// ([`Self::until`]).
 #[derive(Clone, Default)]
 pub struct Control {
     cancellation: CancellationToken,
+    /// When the cancellation was seen first. Whoever waits sees it at once.
+    cancelled_at: Arc<OnceLock<Instant>>,
     counters: Arc<Counters>,
     listener: Option<Listener>,
 }
@@ -119,7 +127,7 @@ impl Control {
     /// A control that stops when `cancellation` is cancelled.
     #[must_use]
     pub fn new(cancellation: CancellationToken) -> Self {
-        Self { cancellation, counters: Arc::default(), listener: None }
+        Self { cancellation, cancelled_at: Arc::default(), counters: Arc::default(), listener: None }
     }
 
     /// Calls `listener` for each [`Event`]; it must be quick, it is called from the working threads.
@@ -140,15 +148,54 @@ impl Control {
     /// # Errors
     /// [`Error::Cancelled`] once the token is cancelled.
     pub fn check(&self) -> Result<()> {
-        if self.cancellation.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+        if self.cancelled_at().is_some() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Runs `future` until it is done or the operation is cancelled.
+    /// Runs `future` until it is done or the operation is cancelled. For what changes nothing.
     ///
     /// # Errors
     /// [`Error::Cancelled`] or the future's own.
     pub async fn run<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.cancellation.run_until_cancelled(future).await.unwrap_or(Err(Error::Cancelled))
+        let ended = self.cancellation.run_until_cancelled(future).await;
+        ended.unwrap_or_else(|| self.check().and(Err(Error::Cancelled)))
+    }
+
+    /// Runs `future` until it is done, at most until `grace` after the cancellation; then it is dropped as it stands.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] or the future's own.
+    pub async fn until<T>(&self, grace: Duration, future: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            done = future => done,
+            () = self.passed(grace) => Err(Error::Cancelled),
+        }
+    }
+
+    /// Runs a future that changes something: it may end after a cancellation, within [`limits::CANCELLED`].
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] or the future's own.
+    pub async fn finish<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.until(limits::CANCELLED, future).await
+    }
+
+    /// Whether the operation was cancelled longer than `grace` ago.
+    #[must_use]
+    pub fn is_over(&self, grace: Duration) -> bool {
+        self.cancelled_at().is_some_and(|cancelled| cancelled.elapsed() >= grace)
+    }
+
+    /// Waits until `grace` after the cancellation.
+    async fn passed(&self, grace: Duration) {
+        self.cancellation.cancelled().await;
+        if let Some(cancelled) = self.cancelled_at() {
+            tokio::time::sleep_until(cancelled + grace).await;
+        }
+    }
+
+    fn cancelled_at(&self) -> Option<Instant> {
+        self.cancellation.is_cancelled().then(|| *self.cancelled_at.get_or_init(Instant::now))
     }
 
     /// Tells the listener.
@@ -168,5 +215,45 @@ impl Control {
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").field("cancelled", &self.cancellation.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    async fn hang() -> Result<()> {
+        std::future::pending().await
+    }
+
+    /// Engine §4.9: all parts of an operation end by one clock, which starts with the cancellation.
+    #[tokio::test(start_paused = true)]
+    async fn graces_count_from_the_cancellation() {
+        let token = CancellationToken::new();
+        let control = Control::new(token.clone());
+        let start = Instant::now();
+        let cancel = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            token.cancel();
+        };
+        let (reading, uploading, finishing, ()) = tokio::join!(
+            async { (control.run(hang()).await, start.elapsed()) },
+            async { (control.clone().until(Duration::from_secs(1), hang()).await, start.elapsed()) },
+            async { (control.finish(hang()).await, start.elapsed()) },
+            cancel,
+        );
+        let seconds = [reading, uploading, finishing].map(|(ended, after)| {
+            assert!(matches!(ended, Err(Error::Cancelled)));
+            after.as_secs_f64().round() as u64
+        });
+        assert_eq!(seconds, [10, 11, 10 + limits::CANCELLED.as_secs_f64().round() as u64]);
+        // What begins later has no more time than the rest.
+        assert!(control.is_over(limits::CANCELLED));
+        let late = Instant::now();
+        assert!(control.finish(hang()).await.is_err());
+        assert_eq!(late.elapsed(), Duration::ZERO);
+        // But what is done is done.
+        control.finish(std::future::ready(Ok(()))).await.unwrap();
     }
 }

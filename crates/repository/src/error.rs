@@ -94,6 +94,28 @@ pub enum Error {
         /// The id.
         id: Id,
     },
+    /// A person asked for a snapshot, and none is meant by what they wrote.
+    #[error("no snapshot is meant by {wanted:?}")]
+    SnapshotUnknown {
+        /// What they wrote.
+        wanted: String,
+    },
+    /// The first digits of an id fit several snapshots.
+    #[error("{wanted:?} is the beginning of several snapshot ids: {}", listed(candidates))]
+    SnapshotAmbiguous {
+        /// The digits.
+        wanted: String,
+        /// The snapshots, in the order of their ids.
+        candidates: Vec<Id>,
+    },
+    /// A person asked for something that a snapshot does not have.
+    #[error("{path} in the snapshot: {reason}")]
+    NotInSnapshot {
+        /// The path as shown to people.
+        path: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// A value is beyond the bounds of `limits`.
     #[error("{what} is beyond its limit: {found} > {limit}")]
     BeyondLimit {
@@ -116,6 +138,12 @@ pub enum Error {
         /// The disagreement that was found.
         reason: String,
     },
+    /// A repair found the repository in a state in which it cannot tell what is lost.
+    #[error("repair refused: {reason}")]
+    RepairRefused {
+        /// What is in the way.
+        reason: String,
+    },
     /// The store failed.
     #[error("cannot {operation} {key}: {}", storage::cause_of(source))]
     Store {
@@ -133,6 +161,22 @@ pub enum Error {
         key: String,
         /// What was found instead.
         reason: String,
+    },
+    /// The target of a restore holds something, and the request wants an empty one.
+    #[error("{path} is not empty, and the restore was asked for empty directories only; nothing was written")]
+    TargetNotEmpty {
+        /// The directory.
+        path: String,
+    },
+    /// The target of a restore is certainly too small.
+    #[error("{path} has no room for the restore: it needs at least {wanted} bytes and {available} are free; nothing was written")]
+    NoRoom {
+        /// Where the file system was met.
+        path: String,
+        /// Bytes that would certainly be taken.
+        wanted: u64,
+        /// Bytes that are free.
+        available: u64,
     },
     /// A check of our own work failed before anything was uploaded: memory or processor are to be suspected.
     #[error("verification before upload failed for blob {id}: {reason}")]
@@ -192,9 +236,15 @@ impl Error {
             | Self::Damaged { .. }
             | Self::BlobUnreadable { .. }
             | Self::SnapshotMissing { .. }
+            | Self::SnapshotUnknown { .. }
+            | Self::SnapshotAmbiguous { .. }
+            | Self::NotInSnapshot { .. }
             | Self::BeyondLimit { .. }
             | Self::InvalidTree { .. }
             | Self::PruneRefused { .. }
+            | Self::RepairRefused { .. }
+            | Self::TargetNotEmpty { .. }
+            | Self::NoRoom { .. }
             | Self::InvalidPattern(_)
             | Self::File { .. } => false,
         }
@@ -232,11 +282,17 @@ impl Error {
             Self::Damaged { .. } => "Damaged",
             Self::BlobUnreadable { .. } => "BlobUnreadable",
             Self::SnapshotMissing { .. } => "SnapshotMissing",
+            Self::SnapshotUnknown { .. } => "SnapshotUnknown",
+            Self::SnapshotAmbiguous { .. } => "SnapshotAmbiguous",
+            Self::NotInSnapshot { .. } => "NotInSnapshot",
             Self::BeyondLimit { .. } => "BeyondLimit",
             Self::InvalidTree { .. } => "InvalidTree",
             Self::PruneRefused { .. } => "PruneRefused",
+            Self::RepairRefused { .. } => "RepairRefused",
             Self::Store { source, .. } => ErrorKind::of(source).reason(),
             Self::StoreLied { .. } => "StoreLied",
+            Self::TargetNotEmpty { .. } => "TargetNotEmpty",
+            Self::NoRoom { .. } => "NoRoom",
             Self::VerificationFailed { .. } => "VerificationFailed",
             Self::InvalidPattern(_) => "InvalidPattern",
             Self::Internal { .. } => "Internal",
@@ -261,16 +317,33 @@ impl Error {
             Self::NotExclusive { .. } => "take an exclusive lock first",
             Self::Damaged { .. } => "run a check of the repository and restore the object from a replica if there is one",
             Self::BlobUnreadable { .. } => "run a check of the repository; a new backup of the same data may heal it",
-            Self::SnapshotMissing { .. } => "list the repository's snapshots and choose one of them",
+            Self::SnapshotMissing { .. } | Self::SnapshotUnknown { .. } => {
+                "list the repository's snapshots and choose one of them"
+            }
+            Self::SnapshotAmbiguous { .. } => "write more digits of the id",
+            Self::NotInSnapshot { .. } => "list what the snapshot holds and choose a path of it",
             Self::BeyondLimit { .. } => "check who can write to the repository: no ordinary client writes such an object",
             Self::InvalidTree { .. } => "run a check of the repository",
-            Self::PruneRefused { .. } => "run a check and repair the index before pruning",
+            Self::PruneRefused { .. } => "run a check, and repair the index and then snapshots before pruning",
+            Self::RepairRefused { .. } => "run a check, and repair the index and then packs before that",
             Self::Store { source, .. } => ErrorKind::of(source).remedy(),
             Self::StoreLied { .. } => "check the storage's health: it lost an object after acknowledging it",
+            Self::TargetNotEmpty { .. } => "empty it or choose another target, or restore over what is there",
+            Self::NoRoom { .. } => {
+                "make the volume larger or free room on it, restore a part of the snapshot, or choose another target"
+            }
             Self::VerificationFailed { .. } => "check the node's memory: data changed between two looks",
             Self::InvalidPattern(_) => "correct the pattern",
             Self::Internal { .. } => "report this with the log",
             Self::File { .. } => "check the path and its permissions",
         }
     }
+}
+
+/// Ids for people; of very many the first.
+fn listed(ids: &[Id]) -> String {
+    const NAMED: usize = 20;
+    let named: Vec<_> = ids.iter().take(NAMED).map(ToString::to_string).collect();
+    let rest = if ids.len() > NAMED { format!(" and {} more", ids.len() - NAMED) } else { String::new() };
+    named.join(", ") + &rest
 }

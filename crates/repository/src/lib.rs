@@ -9,9 +9,13 @@
 //!
 //! The rooms: [`format`] is what the bytes mean, [`crypto`] how they are sealed, [`index`] where blobs are, [`pack`] writes and
 //! reads them, [`lock`] keeps processes apart, [`maintenance`] checks and prunes; [`source`], [`chunker`], [`backup`] and
-//! [`restore`] are the file-system side.
+//! [`restore`] are the file-system side, and [`browse`] looks into snapshots.
+
+#[macro_use]
+pub mod planted;
 
 pub mod backup;
+pub mod browse;
 mod buffer;
 pub mod chunker;
 pub mod control;
@@ -22,6 +26,7 @@ pub mod index;
 pub mod limits;
 pub mod lock;
 pub mod maintenance;
+pub mod memory;
 mod objects;
 pub mod pack;
 mod repository;

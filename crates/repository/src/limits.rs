@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::format::BlobType;
+
 /// Largest config, key or lock object that is read, in bytes. Real ones stay under 2 KiB.
 pub const MAX_SMALL_OBJECT: u64 = 1 << 20;
 
@@ -29,17 +31,30 @@ pub const MAX_DATA_BLOB: usize = 64 << 20;
 /// Largest tree blob after decompression; more than half a million entries of one directory fit.
 pub const MAX_TREE_BLOB: usize = 256 << 20;
 
+/// Largest blob of a type after decompression, in bytes.
+#[must_use]
+pub fn most_blob_bytes(blob_type: BlobType) -> usize {
+    match blob_type {
+        BlobType::Data => MAX_DATA_BLOB,
+        BlobType::Tree => MAX_TREE_BLOB,
+    }
+}
+
 /// Keys tried when opening; restic stops at 20 as well.
 pub const MAX_KEYS: usize = 20;
 
-/// scrypt cost bounds: memory is `128 * r * N` bytes, time grows with `N * r * p`.
+/// scrypt cost bounds: memory is `128 * r * N` bytes, time grows with `N * r * p`. A key object is read before any password has
+/// proved who wrote it, so its cost is bounded by what a mover has, not by what scrypt can take.
 pub const MAX_SCRYPT_LOG_N: u8 = 22;
 /// See [`MAX_SCRYPT_LOG_N`].
 pub const MAX_SCRYPT_R: u32 = 64;
 /// See [`MAX_SCRYPT_LOG_N`].
 pub const MAX_SCRYPT_P: u32 = 256;
-/// Most memory that scrypt may take, in bytes.
-pub const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
+/// Most memory that scrypt may take, in bytes. restic calibrates to 60 MiB, and the largest that other clients write is
+/// 128 MiB (N = 2^17, r = 8).
+pub const MAX_SCRYPT_MEMORY: u64 = 128 << 20;
+/// Most work: `N * r * p`. restic aims at half a second, some 2^21 of it on a fast machine; this is some seconds.
+pub const MAX_SCRYPT_WORK: u64 = 1 << 24;
 
 /// A pack is closed once it holds this many bytes (restic's default as well). One blob may go beyond.
 pub const DEFAULT_PACK_SIZE: u32 = 16 << 20;
@@ -55,14 +70,23 @@ pub const MAX_PACK_ENTRIES: usize = 65_000;
 pub const INDEX_BLOBS: usize = 50_000;
 
 /// An index file is also written when the oldest waiting pack has waited this long: what a killed backup
-/// leaves un-indexed is at most this much work (engine §4.8).
+/// leaves un-indexed, for the next one to take up from the packs' headers, is at most this much work (engine §4.8).
 pub const INDEX_AGE: Duration = Duration::from_secs(60);
 
 /// Objects fetched at a time when many small ones are read (index, snapshots, locks).
 pub const PARALLEL_READS: usize = 16;
 
-/// Deletes in flight.
-pub const PARALLEL_DELETES: usize = 16;
+/// Objects that are deleted between two looks at the lock: as many as one request of S3 takes.
+pub const DELETES: usize = 1000;
+
+/// Headers of packs without an index that are read at a time: a hostile one may take [`MAX_PACK_HEADER`], twice.
+pub const PARALLEL_HEADERS: usize = 4;
+
+/// Largest pack without an index that is taken up if it holds trees, in bytes: it is read whole and its sum compared.
+pub const MAX_TAKEN_UP_TREES: u64 = 64 << 20;
+
+/// Damaged objects that are kept by name; of further ones only the number is.
+pub const NAMED_DAMAGES: usize = 1000;
 
 /// Uploads in flight at most.
 pub const UPLOADS_IN_FLIGHT: usize = 8;
@@ -70,11 +94,28 @@ pub const UPLOADS_IN_FLIGHT: usize = 8;
 /// Memory for packs that wait for or are in upload, in bytes. The producers wait when it is used up.
 pub const UPLOAD_MEMORY: usize = 64 << 20;
 
-/// How long a flush may go on after cancellation: a cancelled backup exits within 5 s (engine §4.9).
-pub const CANCELLED_FLUSH: Duration = Duration::from_secs(4);
+/// A cancelled operation ends within this time, whatever hangs; with the lock's removal and the last words that makes at most
+/// 5 s (engine §4.9). The others are parts of it, and all count from the cancellation.
+pub const CANCELLED: Duration = Duration::from_millis(3500);
+/// How long the threads of a walk are waited for: a read from a dead network file system may never return.
+pub const CANCELLED_WALK: Duration = Duration::from_millis(1000);
+/// How long packs may be uploaded. What is acknowledged by then has the rest of the time to be indexed.
+pub const CANCELLED_UPLOADS: Duration = Duration::from_millis(2500);
 
 /// Blobs closer than this are read with one request.
 pub const READ_GAP: u64 = 512 << 10;
 
-/// Raw tree packs kept in memory by one reader, in bytes.
-pub const TREE_CACHE: usize = 48 << 20;
+/// Parts of tree packs kept in memory by one reader, in bytes.
+pub const TREE_CACHE: u64 = 48 << 20;
+
+/// The same where memory is short: a few spans for each thread of a walk.
+pub const TREE_CACHE_LEAST: u64 = 8 << 20;
+
+/// Bytes of a tree pack that are read with one request; thousands of usual trees.
+pub const TREE_SPAN: u64 = 1 << 20;
+
+/// The same where little of what was read would be used: the trees that are wanted lie scattered over many packs.
+pub const TREE_SPAN_LEAST: u64 = 64 << 10;
+
+/// Spans that are read ahead of a walk.
+pub const TREE_READ_AHEAD: usize = 2;

@@ -58,6 +58,14 @@ impl FileType {
         }
     }
 
+    /// Most bytes after decompression. Only an index shrinks so much that more than its stored size is needed (reliability S-42).
+    pub fn most_plain_bytes(self) -> usize {
+        match self {
+            Self::Index => limits::MAX_UNPACKED_PLAIN,
+            other => usize::try_from(other.most_bytes()).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The key of an object of this type.
     pub fn key(self, id: &Id) -> String {
         match self {
@@ -80,6 +88,14 @@ pub(crate) struct Listed {
     pub modified: Timestamp,
 }
 
+/// Bytes of a pack.
+#[derive(Debug, Clone)]
+pub(crate) struct PackPart {
+    pub bytes: Bytes,
+    /// Of the whole pack.
+    pub pack_size: u64,
+}
+
 /// Access to the objects of one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
@@ -90,13 +106,24 @@ pub(crate) struct Objects {
 /// Reads of at least this size go into pooled buffers.
 const POOLED: u64 = 1 << 20;
 
+/// How often an object is deleted that a store keeps while it says that it is gone.
+const DELETE_TRIES: usize = 3;
+
 impl Objects {
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
         Self { store, buffers: Arc::default() }
     }
 
-    /// Reads a whole object; refuses before reading if it is larger than its type allows.
+    /// Reads a whole object; refuses before reading if it is larger than its type allows. A body that is not whole is asked for
+    /// once more: it may have been cut on its way, and what happens on the way is no damage.
     pub async fn get(&self, file: FileType, id: &Id, control: &Control) -> Result<Bytes> {
+        match self.get_once(file, id, control).await {
+            Err(Error::Damaged { .. }) => self.get_once(file, id, control).await,
+            answer => answer,
+        }
+    }
+
+    async fn get_once(&self, file: FileType, id: &Id, control: &Control) -> Result<Bytes> {
         let key = file.key(id);
         control
             .run(async {
@@ -120,15 +147,21 @@ impl Objects {
         let bytes = if length < POOLED {
             result.bytes().await.map_err(failed)?
         } else {
-            let mut buffer = self.buffers.take(usize::try_from(length).map_err(Error::internal)?);
             let mut pieces = result.into_stream();
-            while let Some(piece) = pieces.try_next().await.map_err(failed)? {
-                buffer.push(&piece);
-                if buffer.used() as u64 > length {
-                    break;
+            let first = pieces.try_next().await.map_err(failed)?.unwrap_or_default();
+            if first.len() as u64 == length {
+                // A file comes in one piece, in a buffer that its store uses again.
+                first
+            } else {
+                let mut buffer = self.buffers.take(usize::try_from(length).map_err(Error::internal)?);
+                buffer.push(&first);
+                while buffer.used() as u64 <= length
+                    && let Some(piece) = pieces.try_next().await.map_err(failed)?
+                {
+                    buffer.push(&piece);
                 }
+                Bytes::from_owner(buffer)
             }
-            Bytes::from_owner(buffer)
         };
         if bytes.len() as u64 != length {
             return Err(Error::damaged(key, format!("the store sends {} bytes instead of {length}", bytes.len())));
@@ -137,8 +170,15 @@ impl Objects {
         Ok(bytes)
     }
 
-    /// Reads a part of a pack.
+    /// Reads a part of a pack; what is not whole is asked for once more, as by [`Self::get`].
     pub async fn get_range(&self, pack: &Id, start: u64, end: u64, control: &Control) -> Result<Bytes> {
+        match self.get_range_once(pack, start, end, control).await {
+            Err(Error::Damaged { .. }) => self.get_range_once(pack, start, end, control).await,
+            answer => answer,
+        }
+    }
+
+    async fn get_range_once(&self, pack: &Id, start: u64, end: u64, control: &Control) -> Result<Bytes> {
         let key = FileType::Pack.key(pack);
         control
             .run(async {
@@ -151,6 +191,28 @@ impl Objects {
                     return Err(Error::damaged(&key, format!("it ends before byte {end}")));
                 }
                 self.body(&key, result, control).await
+            })
+            .await
+    }
+
+    /// Reads what a pack has of a range: less than was asked for if the pack ends before. Never into a pooled buffer: what is kept
+    /// for long must not hold a large one.
+    pub async fn get_part(&self, pack: &Id, start: u64, end: u64, control: &Control) -> Result<PackPart> {
+        let key = FileType::Pack.key(pack);
+        control
+            .run(async {
+                let options = GetOptions { range: Some((start..end).into()), ..GetOptions::default() };
+                let result = match self.store.get_opts(&path(&key)?, options).await {
+                    Ok(result) => result,
+                    Err(source) => return Err(self.why_no_range(pack, end, store_error("read", &key, source)).await),
+                };
+                let (range, pack_size) = (result.range.clone(), result.meta.size);
+                let bytes = result.bytes().await.map_err(|source| store_error("read", &key, source))?;
+                if range.start != start || range.end > end || bytes.len() as u64 != range.end - start {
+                    return Err(Error::damaged(&key, format!("the store sends {} bytes of the range {range:?}", bytes.len())));
+                }
+                Counters::add(&control.counters().bytes_downloaded, bytes.len() as u64);
+                Ok(PackPart { bytes, pack_size })
             })
             .await
     }
@@ -170,6 +232,21 @@ impl Objects {
         let key = file.key(id);
         self.store.put(&path(&key)?, PutPayload::from_bytes(bytes)).await.map_err(|source| store_error("write", &key, source))?;
         Ok(())
+    }
+
+    /// Writes an object and looks whether the store has all of it: an acknowledgement alone is no evidence (reliability D2).
+    pub async fn put_verified(&self, file: FileType, id: &Id, bytes: Bytes) -> Result<()> {
+        let size = bytes.len() as u64;
+        self.put(file, id, bytes).await?;
+        if file == FileType::Index && planted!(IndexUnconfirmed) {
+            return Ok(());
+        }
+        let lied = |reason: String| Error::StoreLied { key: file.key(id), reason };
+        match self.head(file, id).await? {
+            Some(listed) if listed.size == size => Ok(()),
+            Some(listed) => Err(lied(format!("it has {} bytes instead of {size}", listed.size))),
+            None => Err(lied("it is not there".to_owned())),
+        }
     }
 
     /// Writes the config, which must not exist yet.
@@ -215,6 +292,17 @@ impl Objects {
             .await
     }
 
+    /// Deletes an object and looks whether it is gone, for an acknowledgement alone is no evidence; some times, if it is not.
+    pub async fn delete_verified(&self, file: FileType, id: &Id) -> Result<()> {
+        for _ in 0..DELETE_TRIES {
+            self.delete(file, id).await?;
+            if self.head(file, id).await?.is_none() {
+                return Ok(());
+            }
+        }
+        Err(Error::StoreLied { key: file.key(id), reason: "it is there after it was deleted".to_owned() })
+    }
+
     /// Deletes an object; that it is gone already is success.
     pub async fn delete(&self, file: FileType, id: &Id) -> Result<()> {
         let key = file.key(id);
@@ -225,17 +313,23 @@ impl Objects {
         }
     }
 
-    /// Deletes several objects, some at a time; stops at the first error.
+    /// Deletes several objects with as few requests as the store needs; the first error counts, what follows it may be gone as well.
+    /// That some are gone already is success.
     pub async fn delete_all(&self, file: FileType, ids: &[Id], control: &Control) -> Result<()> {
-        // Ids by value: a closure over borrowed ones would make this future, and all that await it, not provably `Send`.
-        futures::stream::iter(ids.iter().copied())
-            .map(|id| async move {
-                control.check()?;
-                self.delete(file, &id).await
-            })
-            .buffer_unordered(limits::PARALLEL_DELETES)
-            .try_collect::<()>()
-            .await
+        control.check()?;
+        let mut ids = ids.to_vec();
+        // Neighbours stand in the same directory, which a local store syncs once.
+        ids.sort_unstable();
+        let paths: Vec<_> = ids.iter().map(|id| path(&file.key(id))).collect::<Result<_>>()?;
+        let mut deleted = self.store.delete_stream(futures::stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(result) = deleted.next().await {
+            match result {
+                Ok(_) => {}
+                Err(source) if ErrorKind::of(&source) == ErrorKind::NotFound => {}
+                Err(source) => return Err(store_error("delete from", file.directory(), source)),
+            }
+        }
+        Ok(())
     }
 
     pub fn store(&self) -> &Arc<dyn ObjectStore> {

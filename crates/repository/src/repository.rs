@@ -10,7 +10,7 @@ use crate::control::Control;
 use crate::crypto::{Cipher, MasterKey, ScryptCost};
 use crate::error::{Error, Result};
 use crate::format::{Config, Id};
-use crate::limits;
+use crate::memory::MemoryBudget;
 use crate::objects::{CreateMode, FileType, Objects};
 use crate::pack::compress;
 use crate::{RepositoryId, format};
@@ -38,6 +38,8 @@ pub struct InitOptions {
 pub struct OpenOptions {
     /// The id that the repository must have; another one is refused.
     pub expected_id: Option<RepositoryId>,
+    /// What all operations on it may hold in memory.
+    pub memory: MemoryBudget,
 }
 
 /// An open repository. Cheap to clone.
@@ -54,6 +56,7 @@ struct Inner {
     key: KeyHolder,
     cipher: Cipher,
     key_id: Id,
+    memory: MemoryBudget,
 }
 
 struct KeyHolder(MasterKey);
@@ -81,7 +84,7 @@ impl Repository {
             .get(FileType::Config, &Id([0; 32]), control)
             .await
             .map_err(|error| if error.is_not_found() { Error::RepositoryMissing { key: "config".into() } } else { error })?;
-        let (key, key_id) = keys::find_key(&objects, password, control).await?;
+        let (key, key_id) = keys::find_key(&objects, password, Some(&sealed), control).await?;
         let cipher = Cipher::new(&key)?;
         let mut plain = Vec::new();
         cipher.open_into(&sealed, &mut plain).map_err(|error| Error::damaged("config", error.to_string()))?;
@@ -96,7 +99,8 @@ impl Repository {
         }
         let polynomial =
             config.chunker_polynomial.parse::<Polynomial>().map_err(|error| Error::damaged("config", error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { objects, config, polynomial, key: KeyHolder(key), cipher, key_id }) })
+        let memory = options.memory.clone();
+        Ok(Self { inner: Arc::new(Inner { objects, config, polynomial, key: KeyHolder(key), cipher, key_id, memory }) })
     }
 
     /// The repository's random id.
@@ -123,6 +127,12 @@ impl Repository {
         self.inner.objects.store()
     }
 
+    /// What all operations on it share of memory.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.inner.memory
+    }
+
     pub(crate) fn objects(&self) -> &Objects {
         &self.inner.objects
     }
@@ -146,7 +156,7 @@ impl Repository {
         }
         // Version 2 puts a byte for the encoding before the compressed bytes.
         let mut encoded = vec![2];
-        compress::with_codec(|codec| codec.compress_append(plain, &mut encoded))?;
+        compress::with_codec(|codec| codec.compress_append(plain, &mut encoded))?.map_err(Error::internal)?;
         self.cipher().seal(&encoded)
     }
 
@@ -170,7 +180,7 @@ impl Repository {
         match plain.first() {
             Some(2) if self.version() >= 2 => {
                 let mut out = Vec::new();
-                compress::with_codec(|codec| codec.decompress_unknown(&plain[1..], limits::MAX_UNPACKED_PLAIN, &mut out))?
+                compress::with_codec(|codec| codec.decompress_unknown(&plain[1..], file.most_plain_bytes(), &mut out))?
                     .map_err(damaged)?;
                 Ok(out)
             }

@@ -68,7 +68,12 @@ impl Repository {
         while let Some((id, loaded)) = loads.next().await {
             match loaded {
                 Ok(snapshot) => list.snapshots.push((id, snapshot)),
-                Err(Error::Damaged { key, reason }) => {
+                // One that is too large to be a snapshot must not hide the others either.
+                Err(error @ (Error::Damaged { .. } | Error::BeyondLimit { .. })) => {
+                    let (key, reason) = match error {
+                        Error::Damaged { key, reason } => (key, reason),
+                        other => (FileType::Snapshot.key(&id), other.to_string()),
+                    };
                     control.emit(Event::Damaged { key: key.clone(), reason: reason.clone() });
                     list.damaged.push(Damage { key, reason });
                 }
@@ -93,14 +98,21 @@ impl Repository {
 
     /// Writes a snapshot, after everything it needs was flushed, and reads it back.
     ///
-    /// The lock is looked for in the store first: if somebody removed it, a prune may have taken packs that this snapshot
-    /// needs, and no snapshot is better than a broken one (reliability §8.1).
+    /// The lock is looked for in the store before and after: if somebody removed it, a prune may have taken packs that this
+    /// snapshot needs, and no snapshot is better than a broken one (reliability §8.1).
     ///
     /// # Errors
     /// [`Error::LockLost`], [`Error::StoreLied`] if it does not read back, else of the store.
     pub async fn save_snapshot(&self, lock: &LockHandle, snapshot: &Snapshot, control: &Control) -> Result<SnapshotId> {
-        lock.verify().await?;
+        if !planted!(LostLockUnnoticed) {
+            lock.verify().await?;
+        }
         let id = self.save_json(FileType::Snapshot, snapshot).await?;
+        // And again: writing may have taken long, or the process slept. What was written stays, for the next attempt may have
+        // adopted it already.
+        if !planted!(LostLockUnnoticed) {
+            lock.verify().await?;
+        }
         let reread: Snapshot = self.load_json(FileType::Snapshot, &id, &Control::default()).await?;
         if reread != *snapshot {
             return Err(Error::StoreLied { key: FileType::Snapshot.key(&id), reason: "it reads back differently".into() });
@@ -115,14 +127,25 @@ impl Repository {
     /// [`Error::NotExclusive`] without an exclusive lock, else of the store.
     pub async fn forget(&self, lock: &LockHandle, ids: &[SnapshotId], control: &Control) -> Result<ForgetReport> {
         lock.require_exclusive("forget")?;
+        control.finish(self.forget_some(lock, ids, control)).await
+    }
+
+    async fn forget_some(&self, lock: &LockHandle, ids: &[SnapshotId], control: &Control) -> Result<ForgetReport> {
         lock.verify().await?;
-        let listed = self.objects().list(FileType::Snapshot, control).await?;
-        let (removed, absent): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| listed.iter().any(|object| object.id == **id));
-        for id in &removed {
+        let listed: HashSet<Id> =
+            self.objects().list(FileType::Snapshot, control).await?.into_iter().map(|object| object.id).collect();
+        let mut report = ForgetReport::default();
+        for id in ids {
             lock.check()?;
             control.check()?;
-            self.objects().delete(FileType::Snapshot, id).await?;
+            // A listing may miss what is there; only the object itself tells that it is not (invariant I8).
+            if listed.contains(id) || self.objects().head(FileType::Snapshot, id).await?.is_some() {
+                self.objects().delete(FileType::Snapshot, id).await?;
+                report.removed.push(*id);
+            } else {
+                report.absent.push(*id);
+            }
         }
-        Ok(ForgetReport { removed, absent })
+        Ok(report)
     }
 }

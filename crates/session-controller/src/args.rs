@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use clap::Parser;
+use jiff::SignedDuration;
+use planner::retention::PeriodError;
+use planner::session::parse_period;
 use service_kit::args::{CommonArgs, ServerArgs};
 
 /// The session-controller: Jobs, hooks, retention, history and status of every session.
@@ -62,6 +65,10 @@ pub struct MoverArgs {
     /// Make a NetworkPolicy for each session that lets its movers reach the control plane, DNS and the store.
     #[arg(long, env = "ORLOP_MOVER_NETWORK_POLICY", action = clap::ArgAction::Set, default_value_t = false)]
     pub mover_network_policy: bool,
+    /// Time in which the checks after backups read all stored data back once, such as `30d`; `off` for never. A
+    /// BackupConfiguration's annotation `orlop.dev/data-check-period` goes before it.
+    #[arg(long, env = "ORLOP_DATA_CHECK_PERIOD", default_value = "30d", value_parser = data_check_period)]
+    pub data_check_period: DataCheckPeriod,
     /// Seconds between two writes of a mover's progress to its Snapshot.
     #[arg(long, env = "ORLOP_PROGRESS_INTERVAL_SECONDS", default_value_t = 10)]
     pub progress_interval_seconds: u64,
@@ -72,6 +79,14 @@ impl MoverArgs {
     pub fn progress_interval(&self) -> Duration {
         Duration::from_secs(self.progress_interval_seconds.max(1))
     }
+}
+
+/// A period, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataCheckPeriod(pub Option<SignedDuration>);
+
+fn data_check_period(written: &str) -> Result<DataCheckPeriod, PeriodError> {
+    parse_period(written).map(DataCheckPeriod)
 }
 
 /// Limits of admission; 0 means none.

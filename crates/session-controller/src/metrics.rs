@@ -4,10 +4,12 @@
 use crd_types::{BackupSession, BackupSessionPhase, Condition, RestorePhase, RestoreSession, duration};
 use kube::ResourceExt as _;
 use kube_kit::controller::Store;
+use planner::build::Work;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 use service_kit::metrics::{GaugeFamily, GaugeSnapshot, Sample};
 
 /// Labels of a session that ended.
@@ -30,13 +32,35 @@ struct VerdictLabels {
     verdict: &'static str,
 }
 
+/// Labels of a mover that ended.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct MoverLabels {
+    work: &'static str,
+}
+
+/// Bytes, from a mover with little to do to the limit of 1 GiB that the chart gives, and beyond.
+const MEMORY_BUCKETS: [f64; 8] = [32e6, 64e6, 96e6, 128e6, 192e6, 256e6, 512e6, 1024e6];
+
 /// Counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SessionMetrics {
     ended: Family<EndLabels, Counter>,
     attempts: Family<AttemptLabels, Counter>,
     verdicts: Family<VerdictLabels, Counter>,
     snapshots_removed: Counter,
+    peak_memory: Family<MoverLabels, Histogram, fn() -> Histogram>,
+}
+
+impl Default for SessionMetrics {
+    fn default() -> Self {
+        Self {
+            ended: Family::default(),
+            attempts: Family::default(),
+            verdicts: Family::default(),
+            snapshots_removed: Counter::default(),
+            peak_memory: Family::new_with_constructor(|| Histogram::new(MEMORY_BUCKETS)),
+        }
+    }
 }
 
 impl SessionMetrics {
@@ -51,7 +75,19 @@ impl SessionMetrics {
         );
         registry.register("lock_verdicts", "Answers to movers about locks in their way", metrics.verdicts.clone());
         registry.register("snapshots_removed", "Snapshots removed by retention", metrics.snapshots_removed.clone());
+        registry.register_with_unit(
+            "mover_peak_memory",
+            "Most memory that a mover took, by its own word at its end",
+            Unit::Bytes,
+            metrics.peak_memory.clone(),
+        );
         metrics
+    }
+
+    /// A mover told the most memory that it took.
+    pub fn mover_ended(&self, work: Work, peak_memory: u64) {
+        #[allow(clippy::cast_precision_loss, reason = "a figure to look at")]
+        self.peak_memory.get_or_create(&MoverLabels { work: work.as_str() }).observe(peak_memory as f64);
     }
 
     /// A session reached its final phase.

@@ -1,7 +1,7 @@
 //! What movers report, in the planner's words. The same for an outcome that came over the stream and one that was read
 //! from a container's termination message.
 
-use planner::attempt::{Outcome, Report, SnapshotMade, TargetReport, Transfer};
+use planner::attempt::{FileFindings, Outcome, Report, SnapshotMade, TargetReport, Transfer};
 use proto_api::{common::v1alpha1 as common, mover::v1alpha1 as pb, time};
 
 /// A mover's report.
@@ -38,7 +38,15 @@ fn target(outcome: &pb::TargetOutcome) -> TargetReport {
         integrity: _,
         removed_snapshot_ids,
         transfer: figures,
+        changed_files,
+        changed_file_count,
+        vanished_files,
+        vanished_file_count,
     } = outcome;
+    let findings = |files: &[pb::FileError], count: u64| {
+        let named = files.iter().map(|file| file.path.clone()).collect();
+        FileFindings { named, count }
+    };
     TargetReport {
         id: target_id.clone(),
         outcome: match outcome.result() {
@@ -52,6 +60,8 @@ fn target(outcome: &pb::TargetOutcome) -> TargetReport {
         snapshots: snapshots.iter().map(snapshot).collect(),
         file_errors: file_errors.iter().map(|file| (file.path.clone(), file.error.clone())).collect(),
         file_error_count: *file_error_count,
+        changed: findings(changed_files, *changed_file_count),
+        vanished: findings(vanished_files, *vanished_file_count),
         repository_bytes: (*repository_bytes > 0).then_some(*repository_bytes),
         integrity: match outcome.integrity() {
             pb::Integrity::Intact => Some(true),
@@ -113,6 +123,8 @@ mod tests {
                 repository_bytes: 7,
                 integrity: pb::Integrity::Intact.into(),
                 removed_snapshot_ids: vec!["b".into()],
+                changed_files: vec![pb::FileError { path: "/data/log".into(), error: "changed".into() }],
+                changed_file_count: 4,
                 ..pb::TargetOutcome::default()
             }],
             finished: Some(prost_types_timestamp(5)),
@@ -122,6 +134,7 @@ mod tests {
         let target = &report.targets[0];
         assert_eq!((target.outcome, target.repository_bytes, target.integrity), (Outcome::Succeeded, Some(7), Some(true)));
         assert_eq!((target.snapshots[0].files, target.removed.as_slice()), (3, ["b".to_owned()].as_slice()));
+        assert_eq!(target.changed, FileFindings { named: vec!["/data/log".to_owned()], count: 4 });
         assert_eq!(report.finished.map(jiff::Timestamp::as_second), Some(5));
     }
 

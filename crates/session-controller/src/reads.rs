@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use crd_types::{BackupConfiguration, BackupSession};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Resource, api::ListParams};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams};
 use kube_kit::error::{self, ReconcileError};
 use serde::de::DeserializeOwned;
 
@@ -41,6 +42,19 @@ where
 {
     let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
     api.get_opt(name).await.map_err(|source| ReadError { what: format!("{} {namespace}/{name}", K::kind(&())), source })
+}
+
+/// The configuration that a session belongs to; one that was made anew under its name is not it.
+///
+/// # Errors
+/// [`ReadError`] when the API server does not answer.
+pub async fn configuration_of(ctx: &Context, session: &BackupSession) -> Result<Option<BackupConfiguration>, ReadError> {
+    let kind = BackupConfiguration::kind(&());
+    let Some(invoker) = session.spec.invoker.as_ref().filter(|invoker| invoker.kind == kind) else { return Ok(None) };
+    let found: Option<BackupConfiguration> =
+        find(ctx, session.metadata.namespace.as_deref().unwrap_or_default(), &invoker.name).await?;
+    let owner = session.owner_references().iter().find(|owner| owner.kind == kind);
+    Ok(found.filter(|found| owner.is_none_or(|owner| found.metadata.uid.as_ref() == Some(&owner.uid))))
 }
 
 /// Objects of a namespace, or of all where it is empty.

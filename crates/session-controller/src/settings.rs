@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use planner::admission::Limits;
 use planner::build::PodManners;
 use service_kit::environment;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub services: Services,
     /// Time between two writes of progress.
     pub progress_interval: Duration,
+    /// Time in which all stored data is read back once, unless a configuration says another; `None` for never.
+    pub data_check_period: Option<SignedDuration>,
     /// How much runs at once.
     pub limits: Limits,
 }
@@ -71,6 +74,7 @@ impl Settings {
             mover_network_policy: mover.mover_network_policy,
             services: Services::of_namespace(namespace),
             progress_interval: mover.progress_interval(),
+            data_check_period: mover.data_check_period.0,
             limits: Limits {
                 cluster: some(admission.max_sessions),
                 storage: some(admission.max_sessions_per_storage),

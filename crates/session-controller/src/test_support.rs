@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crd_types::{annotations, labels};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube_kit::events::Events;
 use kube_kit::review::Reviewer;
@@ -50,6 +50,7 @@ pub(crate) fn context(server: &ApiServer) -> Context {
                 storage_server_name: "storages".to_owned(),
             },
             progress_interval: Duration::ZERO,
+            data_check_period: Some(SignedDuration::from_hours(30 * 24)),
             limits: Limits::default(),
         }),
         events: Events::new(client.clone(), "orlop-session-controller", None),

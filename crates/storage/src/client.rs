@@ -1,7 +1,7 @@
 //! The HTTP side shared by all remote providers: trust, timeouts, retries.
 //!
-//! A request must never hang: reads are killed when nothing arrives for [`STALL`]; uploads get that plus the time their
-//! bytes need at [`SLOWEST_UPLOAD`], because while a body is being sent no byte comes back to prove progress.
+//! A request must never hang: reads are killed when nothing arrives for [`STALL`]; uploads get that plus the time that their
+//! bytes need at the store's [`Pace`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,19 +12,18 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
+use tokio::time::Instant;
 
 use crate::config::BackendConfig;
 use crate::error::{Error, innermost};
 use crate::layers::Counters;
 use crate::outage::Outage;
+use crate::pace::{Pace, USUAL};
 
 /// Longest silence of a connection; a configuration with less patience than this waits only as long.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 /// Longest wait for a connection to stand.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
-/// Slowest upload that is still believed to move, in bytes per second and request.
-pub(crate) const SLOWEST_UPLOAD: u64 = 64 * 1024;
-
 /// Retries inside one operation. The signature of a request is not renewed between them, so this stays well under the
 /// quarter of an hour that providers allow.
 pub(crate) fn retry_config(config: &BackendConfig) -> RetryConfig {
@@ -85,11 +84,12 @@ pub(crate) struct Connector {
     counters: Arc<Counters>,
     outage: Arc<Outage>,
     stall: Duration,
+    pace: Pace,
 }
 
 impl Connector {
-    pub(crate) fn new(config: &BackendConfig, counters: Arc<Counters>, outage: Arc<Outage>) -> Self {
-        Self { counters, outage, stall: config.patience.clamp(Duration::from_secs(1), STALL) }
+    pub(crate) fn new(config: &BackendConfig, counters: Arc<Counters>, outage: Arc<Outage>, pace: Pace) -> Self {
+        Self { counters, outage, pace, stall: config.patience.clamp(Duration::from_secs(1), STALL) }
     }
 }
 
@@ -98,17 +98,49 @@ impl HttpConnector for Connector {
         let reads = ReqwestConnector::default().connect(&options.clone().with_read_timeout(self.stall))?;
         let uploads = ReqwestConnector::default().connect(&options.clone().with_read_timeout_disabled())?;
         let (counters, outage) = (Arc::clone(&self.counters), Arc::clone(&self.outage));
-        Ok(HttpClient::new(GuardedService { reads, uploads, counters, outage, stall: self.stall }))
+        Ok(HttpClient::new(GuardedService::new(reads, uploads, counters, outage, self.stall, self.pace.clone())))
     }
 }
 
+/// Kills requests that hang.
 #[derive(Debug)]
-struct GuardedService {
+pub(crate) struct GuardedService {
     reads: HttpClient,
     uploads: HttpClient,
     counters: Arc<Counters>,
     outage: Arc<Outage>,
     stall: Duration,
+    pace: Pace,
+}
+
+impl GuardedService {
+    pub(crate) fn new(
+        reads: HttpClient,
+        uploads: HttpClient,
+        counters: Arc<Counters>,
+        outage: Arc<Outage>,
+        stall: Duration,
+        pace: Pace,
+    ) -> Self {
+        Self { reads, uploads, counters, outage, stall, pace }
+    }
+
+    async fn upload(&self, request: HttpRequest, length: u64) -> Result<HttpResponse, HttpError> {
+        let begin = Instant::now();
+        let allowed = self.stall + self.pace.allowance(length);
+        match tokio::time::timeout(allowed, self.uploads.execute(request)).await {
+            Ok(answer) => {
+                if answer.as_ref().is_ok_and(|response| response.status().is_success()) {
+                    self.pace.arrived(length, begin.elapsed());
+                }
+                answer
+            }
+            Err(elapsed) => {
+                self.pace.timed_out();
+                Err(HttpError::new(HttpErrorKind::Timeout, elapsed))
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -118,15 +150,7 @@ impl HttpService for GuardedService {
             attempts.0.fetch_add(1, Ordering::Relaxed);
         }
         let length = request.body().content_length() as u64;
-        let answer = if length > SLOWEST_UPLOAD {
-            let allowed = self.stall + Duration::from_secs(length / SLOWEST_UPLOAD);
-            match tokio::time::timeout(allowed, self.uploads.execute(request)).await {
-                Ok(answer) => answer,
-                Err(elapsed) => Err(HttpError::new(HttpErrorKind::Timeout, elapsed)),
-            }
-        } else {
-            self.reads.execute(request).await
-        };
+        let answer = if length > USUAL { self.upload(request, length).await } else { self.reads.execute(request).await };
         let status = answer.as_ref().ok().map(|response| response.status().as_u16());
         self.counters.http(status);
         match (&answer, status) {

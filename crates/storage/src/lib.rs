@@ -21,6 +21,7 @@ pub mod layers;
 mod local;
 mod marker;
 mod outage;
+mod pace;
 mod prefix;
 mod probe;
 mod s3;
@@ -44,6 +45,7 @@ pub use probe::{CreateIfAbsent, ProbeReport, probe, probe_store};
 
 use client::Connector;
 use layers::{CountStore, LimitStore, PrefixStore, RetryStore};
+use pace::Pace;
 
 /// What one user of a store shares among the stores it opens.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +73,9 @@ pub fn open(config: &BackendConfig) -> Result<Arc<dyn ObjectStore>, Error> {
 pub fn open_with(config: &BackendConfig, options: &OpenOptions) -> Result<Arc<dyn ObjectStore>, Error> {
     let prefix = prefix::canonical(&config.prefix).map_err(|cause| Error::configuration(config.describe(), cause))?;
     let counters = options.counters.clone().unwrap_or_default();
-    let connector = Connector::new(config, Arc::clone(&counters), options.outage.clone().unwrap_or_default());
+    let pace = Pace::default();
+    let outage = options.outage.clone().unwrap_or_default();
+    let connector = Connector::new(config, Arc::clone(&counters), outage, pace.clone());
     let provider: Arc<dyn ObjectStore> = match &config.backend {
         Backend::S3(s3) => s3::open(config, s3, connector)?,
         Backend::Gcs(gcs) => gcs::open(config, gcs, connector)?,
@@ -79,7 +83,7 @@ pub fn open_with(config: &BackendConfig, options: &OpenOptions) -> Result<Arc<dy
         Backend::Local(local) => Arc::new(LocalStore::new(local.root.clone())),
     };
     let rooted: Arc<dyn ObjectStore> = if prefix.is_root() { provider } else { Arc::new(PrefixStore::new(provider, prefix)) };
-    let mut store: Arc<dyn ObjectStore> = Arc::new(RetryStore::new(rooted, config.patience));
+    let mut store: Arc<dyn ObjectStore> = Arc::new(RetryStore::new(rooted, config.patience).paced_by(pace));
     if let Some(limits) = &options.limits {
         store = Arc::new(LimitStore::new(store, Arc::clone(limits)));
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::client::{Connector, client_options};
 use crate::config::{Backend, BackendConfig, LocalConfig, S3Config, S3Credentials};
 use crate::error::{Error, ErrorKind};
+use crate::pace::Pace;
 use crate::prefix::canonical;
 use crate::s3;
 
@@ -52,7 +53,7 @@ async fn put(config: &BackendConfig, s3: &S3Config, path: &str) -> Result<(), Er
 
 async fn put_once(config: &BackendConfig, s3: &S3Config, path: &str) -> Result<(), Error> {
     let failed = |cause: String| Error::of_kind(ErrorKind::Other, config.describe(), cause);
-    let connector = Connector::new(config, Arc::default(), Arc::default());
+    let connector = Connector::new(config, Arc::default(), Arc::default(), Pace::default());
     let options: ClientOptions = client_options(config, s3::endpoint(s3).as_deref(), s3.insecure_tls)?;
     let client = connector.connect(&options).map_err(|error| Error::from_store(error, config.describe()))?;
     let url = format!("{}/{}/", s3::bucket_url(s3), encoded(path));

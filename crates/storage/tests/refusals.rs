@@ -1,4 +1,4 @@
-//! Bad input ends in an error that names the place, its kind and the remedy, within a bounded time (issue: bad input).
+//! Bad input ends in an error that names the place, its kind and the remedy, within a bounded time.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::TcpListener;

@@ -18,8 +18,11 @@ install_packages() { # package or program:package ...
   command -v apt-get >/dev/null || fail "this machine lacks ${wanted[*]} and has no apt-get: install them by hand, then run this again"
   [ "$(id -u)" = 0 ] || fail "this machine lacks ${wanted[*]}: run 'sudo apt-get install ${wanted[*]}', then run this again"
   say "installing packages: ${wanted[*]}"
-  apt-get update -qq >/dev/null
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+  mkdir -p "$CACHE_DIR"
+  # Scripts run beside one another, and apt-get refuses to begin while another one works.
+  flock "$CACHE_DIR/packages.lock" bash -euc '
+    apt-get update -qq >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null' install "${wanted[@]}"
 }
 
 install_host_packages() {

@@ -27,12 +27,20 @@ prepare_place() {
   export PATH=$HOME/.cargo/bin:$PATH
   if [ -n "$OWN_CLUSTER" ]; then
     [ -e "$STATE_DIR/complete" ] && CLUSTER_WAS_UP=1
+    compile_aside
     "$CLUSTER_DIR/up.sh"
   else
     check_foreign_cluster
   fi
   clear_earlier_demo
   PLACE_IS_TAKEN=1
+}
+
+# On a new machine the cluster's tools are compiled too, and each of the two leaves a core unused now and then. Whoever makes
+# the images waits for what is not done yet, and says what cannot be compiled.
+compile_aside() {
+  nice "$CLUSTER_DIR/images.sh" --compile >/dev/null 2>&1 &
+  COMPILATION=$!
 }
 
 check_foreign_cluster() {

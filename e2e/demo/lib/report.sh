@@ -24,6 +24,7 @@ die() {
 finish() { # exit-status
   local status=$1
   trap - EXIT INT TERM
+  [ -z "${COMPILATION:-}" ] || kill "$COMPILATION" 2>/dev/null || true
   rm -rf "$SCRATCH"
   if [ -n "$SUCCEEDED" ]; then
     printf '\nEverything that was backed up came back, twice, and stock restic agrees.\n\n'

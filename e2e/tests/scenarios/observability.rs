@@ -58,7 +58,7 @@ async fn prometheus_scrapes_what_dashboards_read() {
     tenant.remove().await.unwrap();
 }
 
-/// One trace leads from the trigger pod through every service to the mover (issue §10: OTLP, switched on by OTEL_* alone).
+/// One trace leads from the trigger pod through every service to the mover. It is told by OTLP, which OTEL_* alone switches on.
 #[tokio::test]
 async fn one_trace_from_trigger_to_mover() {
     let traces = Traces::receive().unwrap();

@@ -137,7 +137,7 @@ async fn two_repositories_in_one_session() {
     tenant.remove().await.unwrap();
 }
 
-/// Namespace deletion in the middle of a backup ends within a minute (issue: deletion never hangs; invariant I6).
+/// Namespace deletion in the middle of a backup ends within a minute: a deletion never hangs (invariant I6).
 #[tokio::test]
 async fn namespace_deleted_in_the_middle() {
     let proxy = e2e::proxy::Proxy::start().await.unwrap();

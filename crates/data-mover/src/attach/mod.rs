@@ -70,7 +70,13 @@ pub async fn attach(
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut refused_since = None;
     loop {
-        let error = match dial::dial(environment, &hello(environment)).await {
+        let stopped = || AttachError::Stopped {
+            session: session.clone(),
+            reason: stop.reason().map(|reason| reason.to_string()).unwrap_or_default(),
+        };
+        let greeting = hello(environment);
+        let dialled = stop.token().run_until_cancelled(dial::dial(environment, &greeting)).await;
+        let error = match dialled.ok_or_else(stopped)? {
             Ok(connection) => {
                 let assignment = connection.assignment.clone();
                 let link = Link::new(environment, limits, stop);
@@ -94,8 +100,7 @@ pub async fn attach(
             return Err(AttachError::Unreachable { session, address, waited: begin.elapsed(), last: error.to_string() });
         }
         if !stop.sleep(backoff.pause()).await {
-            let reason = stop.reason().map(|reason| reason.to_string()).unwrap_or_default();
-            return Err(AttachError::Stopped { session, reason });
+            return Err(stopped());
         }
     }
 }

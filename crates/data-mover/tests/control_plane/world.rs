@@ -9,7 +9,7 @@ use data_mover::environment::AgentEnvironment;
 use data_mover::outcome::Exit;
 use object_store::ObjectStore;
 use proto_api::common::v1alpha1::ObjectRef;
-use proto_api::mover::v1alpha1::{Assignment, BackupWork, RestoreWork, RetentionWork, Target, target};
+use proto_api::mover::v1alpha1::{Assignment, BackupWork, DataCheck, RestoreWork, RetentionWork, Target, target};
 use proto_api::storage::v1alpha1::{
     AccessSubject, Backend, BackupSessionAccess, LocalBackend, RestoreSessionAccess, RetentionAccess, access_subject, backend,
 };
@@ -89,8 +89,18 @@ impl World {
             component: component.to_owned(),
         });
         let tags = vec!["orlop.dev/session-uid=session-uid".to_owned(), format!("orlop.dev/component={component}")];
-        let work = target::Work::Backup(BackupWork { host: "host-0".to_owned(), tags });
+        let work = target::Work::Backup(BackupWork { host: "host-0".to_owned(), tags, data_check: None });
         target(component, subject, work)
+    }
+
+    /// The next session's, which reads back what `data_check` says.
+    pub fn backup_target_of_session(&self, session_uid: &str, data_check: Option<DataCheck>) -> Target {
+        let mut target = self.backup_target("dump");
+        if let Some(target::Work::Backup(work)) = &mut target.work {
+            work.tags[0] = format!("orlop.dev/session-uid={session_uid}");
+            work.data_check = data_check;
+        }
+        target
     }
 
     pub fn restore_target(&self, component: &str, snapshot_ids: Vec<String>, root: &Path) -> Target {

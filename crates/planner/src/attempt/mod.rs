@@ -12,7 +12,9 @@ mod view;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use view::{ContainerEnd, JobState, JobView, Outcome, PodView, Report, Reports, SnapshotMade, TargetReport, Transfer};
+pub use view::{
+    ContainerEnd, FileFindings, JobState, JobView, Outcome, PodView, Report, Reports, SnapshotMade, TargetReport, Transfer,
+};
 
 use crate::decision::Reason;
 

@@ -55,6 +55,15 @@ pub struct Transfer {
     pub seconds_elapsed: u64,
 }
 
+/// Files of one kind that a mover tells of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileFindings {
+    /// Paths of at most a few.
+    pub named: Vec<String>,
+    /// How many there are in all.
+    pub count: u64,
+}
+
 /// What a mover reported of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetReport {
@@ -62,7 +71,7 @@ pub struct TargetReport {
     pub id: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// A sentence, empty on success.
+    /// A sentence: why it failed, or what is wrong with the repository although it succeeded.
     pub error: String,
     /// Restic snapshots that were made.
     pub snapshots: Vec<SnapshotMade>,
@@ -70,6 +79,10 @@ pub struct TargetReport {
     pub file_errors: Vec<(String, String)>,
     /// How many there are in all.
     pub file_error_count: u64,
+    /// Files that changed while they were read.
+    pub changed: FileFindings,
+    /// Files that vanished before they were read.
+    pub vanished: FileFindings,
     /// Stored bytes of the repository; `None` when not measured.
     pub repository_bytes: Option<u64>,
     /// Result of a structural check; `None` when there was none.
@@ -90,6 +103,8 @@ impl TargetReport {
             snapshots: Vec::new(),
             file_errors: Vec::new(),
             file_error_count: 0,
+            changed: FileFindings::default(),
+            vanished: FileFindings::default(),
             repository_bytes: None,
             integrity: None,
             removed: Vec::new(),

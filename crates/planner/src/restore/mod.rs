@@ -6,6 +6,7 @@
 //! ```
 
 mod error;
+mod policy;
 mod run;
 mod source;
 mod validate;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 
 pub use crate::session::Limits;
 pub use error::SourceError;
+pub use policy::{Existing, PolicyError, Privileged, RestorePolicy, restore_policy};
 pub use source::{Choice, ComponentSource, check_named, choice, components, newest, source_namespace};
 pub use view::{Need, Validation, View};
 

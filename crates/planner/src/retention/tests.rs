@@ -226,7 +226,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
 }
 
 proptest! {
-    /// The promises that hold whatever the policy says (issue: never fewer than the policy keeps).
+    /// The promises that hold whatever the policy says: never are there fewer snapshots than it keeps.
     #[test]
     fn a_plan_keeps_its_promises(
         rules in any_rules(),

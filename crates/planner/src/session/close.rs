@@ -1,7 +1,7 @@
 //! The last steps: history, the condition that marks the end, and the phase that never changes again
 //! (specification §2.4 steps 11-13).
 
-use crd_types::{BackupSessionPhase, RetentionApplyPhase, conditions, conditions::reason, duration, phase};
+use crd_types::{BackupSessionPhase, RetentionApplyPhase, SnapshotPhase, conditions, conditions::reason, duration, phase};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -83,7 +83,9 @@ fn failure(view: &View<'_>, draft: &Draft) -> String {
     for snapshot in view.snapshots {
         let name = snapshot.metadata.name.as_deref().unwrap_or_default();
         let status = snapshot.status.clone().unwrap_or_default();
-        let failed = status.components.iter().find_map(|(component, state)| Some((component, state.error.as_ref()?)));
+        // One that succeeded has an error too, if there is something to tell.
+        let mut unfinished = status.components.iter().filter(|(_, state)| state.phase != Some(SnapshotPhase::Succeeded));
+        let failed = unfinished.find_map(|(component, state)| Some((component, state.error.as_ref()?)));
         if let Some((component, error)) = failed {
             return format!("component {component} of Snapshot {name} failed: {error}");
         }

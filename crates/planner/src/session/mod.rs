@@ -9,6 +9,7 @@
 //! ```
 
 mod close;
+mod data_check;
 mod draft;
 mod limits;
 mod retain;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use crd_types::{BackupSession, BackupSessionStatus, SnapshotPhase, SnapshotStatus, conditions, phase};
 use jiff::Timestamp;
 
+pub use data_check::{DataCheck, DataCheckError, data_check, data_check_period, parse_period};
 pub(crate) use draft::set_condition;
 pub use limits::Limits;
 pub use retain::{RETENTION, target_id};

@@ -128,15 +128,19 @@ fn record(draft: &mut Draft, entry: &RetentionView, settled: &[TargetReport]) {
     if !answered {
         return;
     }
-    let mut errors: Vec<String> = settled
-        .iter()
-        .filter(|report| targets.contains(&report.id) && report.outcome != attempt::Outcome::Succeeded)
-        .map(super::snapshot::error)
-        .collect();
+    let mut errors: Vec<String> = Vec::new();
+    for report in settled.iter().filter(|report| targets.contains(&report.id)) {
+        if report.outcome != attempt::Outcome::Succeeded {
+            applied.phase = Some(RetentionApplyPhase::FailedToApply);
+            errors.push(super::snapshot::error(report));
+        } else if !report.error.is_empty() {
+            // Damage that a mover found is told, though what was to be done is done.
+            errors.push(report.error.clone());
+        }
+    }
     errors.sort();
     errors.dedup();
     if !errors.is_empty() {
-        applied.phase = Some(RetentionApplyPhase::FailedToApply);
         applied.error = Some(errors.join("; "));
     }
     let known = draft.status.retention_policy.iter_mut().find(|known| known.repository == applied.repository);

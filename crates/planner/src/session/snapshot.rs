@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::set_condition;
 use crate::{
-    attempt::{Outcome, SnapshotMade, TargetReport, Transfer},
+    attempt::{FileFindings, Outcome, SnapshotMade, TargetReport, Transfer},
     layout::ComponentPath,
 };
 
@@ -92,7 +92,7 @@ impl SnapshotDraft {
         let Some(known) = self.status.components.get_mut(component) else { return };
         let succeeded = report.outcome == Outcome::Succeeded && !report.snapshots.is_empty();
         known.phase = Some(if succeeded { SnapshotPhase::Succeeded } else { SnapshotPhase::Failed });
-        known.error = (!succeeded).then(|| error(report));
+        known.error = if succeeded { notes(report) } else { Some(error(report)) };
         known.integrity = report.integrity;
         known.size = report.repository_bytes.map(size::format);
         known.duration = took(report);
@@ -185,7 +185,43 @@ pub(crate) fn error(report: &TargetReport) -> String {
     if !named.is_empty() {
         text = format!("{text} [{}]", named.join("; "));
     }
-    text
+    let changes: Vec<String> = changes(report).into_iter().filter(|note| !text.contains(note.as_str())).collect();
+    if changes.is_empty() { text } else { format!("{text}; {}", changes.join("; ")) }
+}
+
+/// What a component that succeeded tells: damage that its mover found in the repository, and what became of its files.
+fn notes(report: &TargetReport) -> Option<String> {
+    let found = Some(report.error.clone()).filter(|found| !found.is_empty());
+    let notes: Vec<String> = found.into_iter().chain(file_notes(report)).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
+}
+
+/// What a component that succeeded tells of its files: those that could not be read, if the user accepts them, and those that
+/// changed or vanished meanwhile.
+fn file_notes(report: &TargetReport) -> Option<String> {
+    let unreadable = FileFindings {
+        named: report.file_errors.iter().map(|(path, what)| format!("{path}: {what}")).collect(),
+        count: report.file_error_count,
+    };
+    let mut notes: Vec<String> = note(&unreadable, "could not be read").into_iter().collect();
+    notes.extend(changes(report));
+    (!notes.is_empty()).then(|| notes.join("; "))
+}
+
+fn changes(report: &TargetReport) -> Vec<String> {
+    let changed = note(&report.changed, "changed while being read");
+    changed.into_iter().chain(note(&report.vanished, "vanished before being read")).collect()
+}
+
+fn note(files: &FileFindings, what: &str) -> Option<String> {
+    let FileFindings { named, count } = files;
+    let number = match count {
+        0 => return None,
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
+    let shown: Vec<&str> = named.iter().take(NAMED_FILES).map(String::as_str).collect();
+    Some(if shown.is_empty() { format!("{number} {what}") } else { format!("{number} {what} [{}]", shown.join("; ")) })
 }
 
 /// The figures of a message that [`SnapshotDraft::measure`] wrote.

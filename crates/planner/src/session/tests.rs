@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod damage;
 mod properties;
 mod waits;
 mod world;
@@ -9,7 +10,7 @@ use rstest::rstest;
 use world::{World, made, reported};
 
 use super::*;
-use crate::attempt::{JobState, Outcome, Report};
+use crate::attempt::{FileFindings, JobState, Outcome, Report};
 
 /// Specification §2.4, the whole of it: the conditions of a finished session in their order, and its figures.
 #[test]
@@ -153,7 +154,7 @@ fn preparation_decides() {
     assert!(refused.snapshots.is_empty());
 }
 
-/// Issue: hooks are accepted and kept, and said in one sentence to be unsupported.
+/// Hooks are accepted and kept, and said in one sentence to be unsupported.
 #[test]
 fn hooks_are_refused() {
     let mut world = World::new();
@@ -248,6 +249,29 @@ fn unreadable_files_are_named() {
     let component = &world.snapshot("repo").components["dump"];
     assert_eq!(component.error.as_deref(), Some("2 files could not be read [/source/data/a: permission denied]"));
     assert_eq!(component.restic_stats.len(), 1);
+}
+
+/// Files that changed or vanished are told, also by a component that succeeded, and so are unreadable ones that the user accepts.
+#[test]
+fn files_that_were_not_as_expected_are_told() {
+    let mut world = World::new();
+    world.settle();
+    let mut report = reported(&["repo"], Outcome::Succeeded);
+    report.targets[0].changed = FileFindings { named: vec!["/source/data/log".to_owned()], count: 3 };
+    report.targets[0].vanished = FileFindings { named: Vec::new(), count: 1 };
+    report.targets[0].file_errors = vec![("/source/data/a".to_owned(), "permission denied".to_owned())];
+    report.targets[0].file_error_count = 1;
+    world.finish_job(1, report);
+    world.settle();
+    let component = &world.snapshot("repo").components["dump"];
+    assert_eq!(component.phase, Some(SnapshotPhase::Succeeded));
+    assert_eq!(
+        component.error.as_deref(),
+        Some(
+            "1 file could not be read [/source/data/a: permission denied]; 3 files changed while being read [/source/data/log]; \
+             1 file vanished before being read"
+        )
+    );
 }
 
 /// I5 and architecture §4.3: the ways in which time runs out.

@@ -1,21 +1,67 @@
 //! Adopting the snapshot of an earlier attempt that did not live to tell (architecture §4.5).
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     report::{BackupReport, Changes},
-    request::INCOMPLETE_TAG,
+    request::{BackupRequest, INCOMPLETE_TAG},
     tally::Counts,
+    verify::{self, Extent},
+    view::RepositoryView,
 };
 use crate::{
-    Control, Repository, SnapshotId, SnapshotList,
+    Control, Repository, SnapshotId,
+    control::Event,
     error::{Error, Result},
     format::{Snapshot, SnapshotSummary},
+    index::Index,
+    lock::LockHandle,
     source::Problems,
 };
 
+/// The report of the attempt that has made a snapshot with the tags to adopt, if there is one.
+pub(super) async fn earlier(
+    repository: &Repository,
+    view: &RepositoryView,
+    request: &BackupRequest,
+    clock: Instant,
+    control: &Control,
+) -> Result<Option<BackupReport>> {
+    match find(&view.snapshots.snapshots, &request.adopt) {
+        Some((id, snapshot)) => read_back(repository, &view.index, (*id, snapshot), request, clock, control).await,
+        None => Ok(None),
+    }
+}
+
+/// The same of an attempt that has come to its end since the view was opened. An attempt is taken for dead when its node says
+/// so, and may yet wake up: a process that was asleep, a machine that was cut off. Whoever is second keeps the work of the first
+/// (failure C3).
+pub(super) async fn meanwhile(
+    repository: &Repository,
+    lock: &LockHandle,
+    view: &RepositoryView,
+    request: &BackupRequest,
+    clock: Instant,
+    control: &Control,
+) -> Result<Option<BackupReport>> {
+    if request.adopt.is_empty() {
+        return Ok(None);
+    }
+    let known: HashSet<SnapshotId> = view.snapshots.snapshots.iter().map(|(id, _)| *id).collect();
+    let fresh = repository.snapshots_besides(&known, control).await?;
+    let Some((id, snapshot)) = find(&fresh.snapshots, &request.adopt) else { return Ok(None) };
+    // What it refers to is in packs and index files that came after ours were read.
+    let index = repository.load_index(control).await?;
+    repository.reconcile(&index, lock, control).await?;
+    read_back(repository, &index, (*id, snapshot), request, clock, control).await
+}
+
 /// The latest complete snapshot that carries all the tags, if there are any tags.
-pub(super) fn find<'a>(snapshots: &'a [(SnapshotId, Snapshot)], tags: &[String]) -> Option<&'a (SnapshotId, Snapshot)> {
+fn find<'a>(snapshots: &'a [(SnapshotId, Snapshot)], tags: &[String]) -> Option<&'a (SnapshotId, Snapshot)> {
     if tags.is_empty() {
         return None;
     }
@@ -25,28 +71,35 @@ pub(super) fn find<'a>(snapshots: &'a [(SnapshotId, Snapshot)], tags: &[String])
         .max_by_key(|(id, snapshot)| (snapshot.time, *id))
 }
 
-/// A complete snapshot with all the tags that was not among the `known` ones: another attempt of the same work has come to
-/// its end meanwhile. An attempt is taken for dead when its node says so, and may yet wake up: a process that was asleep, a
-/// machine that was cut off. Whoever is second keeps the work of the first (failure C3).
-pub(super) async fn made_meanwhile(
+/// Reads a snapshot back in whole. One that does not hold what it says is of no use, and no reason to fail: the data is still
+/// there to be backed up, so another snapshot is made.
+async fn read_back(
     repository: &Repository,
-    known: &SnapshotList,
-    tags: &[String],
+    index: &Arc<Index>,
+    (id, snapshot): (SnapshotId, &Snapshot),
+    request: &BackupRequest,
+    clock: Instant,
     control: &Control,
-) -> Result<Option<(SnapshotId, Snapshot)>> {
-    if tags.is_empty() {
-        return Ok(None);
+) -> Result<Option<BackupReport>> {
+    let reader = repository.blob_reader(Arc::clone(index), control);
+    let workers = request.worker_count();
+    let counted = verify::count(reader, Arc::clone(index), snapshot.tree, Extent::Whole, workers, control).await;
+    match counted.and_then(|counts| report(id, snapshot, &counts, clock.elapsed())) {
+        Ok(report) => Ok(Some(report)),
+        Err(error) if error.is_damage() || matches!(error, Error::StoreLied { .. }) => {
+            tracing::warn!(snapshot = %id, %error, "the snapshot of an earlier attempt is damaged, another one is made");
+            control.emit(Event::Damaged { key: format!("snapshots/{id}"), reason: error.to_string() });
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
-    let known: HashSet<SnapshotId> = known.snapshots.iter().map(|(id, _)| *id).collect();
-    let fresh = repository.snapshots_besides(&known, control).await?;
-    Ok(find(&fresh.snapshots, tags).cloned())
 }
 
 /// The report that the earlier attempt would have given.
 ///
 /// # Errors
 /// If the snapshot does not hold what its summary says.
-pub(super) fn report(id: SnapshotId, snapshot: &Snapshot, counts: &Counts, duration: Duration) -> Result<BackupReport> {
+fn report(id: SnapshotId, snapshot: &Snapshot, counts: &Counts, duration: Duration) -> Result<BackupReport> {
     let summary = snapshot.summary.clone().unwrap_or(SnapshotSummary {
         files_unmodified: counts.files,
         dirs_unmodified: counts.dirs,

@@ -100,10 +100,14 @@ impl Session {
     pub(super) fn close_directory(&self, mut directory: Arc<Directory>) -> Result<()> {
         loop {
             let mut tree = TreeBuilder::new();
-            for node in std::mem::take(&mut *directory.slots.lock()).iter().flatten() {
+            let entries = std::mem::take(&mut *directory.slots.lock());
+            for node in entries.iter().flatten() {
                 tree.add(node)?;
             }
             let id = self.saver.save_blob(BlobType::Tree, &tree.finish())?.id;
+            if !self.index.was_known(BlobType::Tree, &id, self.known_packs) {
+                self.counting.new_tree(entries.iter().flatten());
+            }
             self.counting.dir(match directory.previous_tree {
                 Some(previous) if previous == id => Change::Unmodified,
                 _ if directory.was_there => Change::Changed,

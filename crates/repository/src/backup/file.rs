@@ -105,7 +105,7 @@ impl Session {
             tracing::debug!(path = %directory.path_of(slot).display(), "parts of an unchanged file are not in the index, it is stored again");
         }
         let change = if previous.is_some() { Change::Changed } else { Change::New };
-        match self.read_file(directory, slot, change) {
+        match self.read_file(directory, slot, change, stat) {
             Ok(Reading::Done) => Ok(true),
             Ok(Reading::TurnedIntoSomethingElse) => Ok(false),
             Err(Trouble::Fatal(error)) => Err(error),
@@ -122,24 +122,26 @@ impl Session {
         }
     }
 
-    fn read_file(&self, directory: &Arc<Directory>, slot: usize, change: Change) -> Result<Reading, Trouble> {
+    fn read_file(&self, directory: &Arc<Directory>, slot: usize, change: Change, seen: &Stat) -> Result<Reading, Trouble> {
         let path = || directory.path_of(slot);
         for reading in 1.. {
             self.faults.before(SourceStep::Open, path).map_err(|error| Trouble::File("open", error))?;
             let above = self.handles.open(&directory.place).map_err(|error| Trouble::File("open the directory of", error))?;
-            let content = Content::open(&self.handles, above.as_fd(), &directory.names[slot]);
+            let content = Content::open(&self.handles, above.as_fd(), &directory.names[slot], seen);
             let Some(content) = content.map_err(|error| Trouble::File("open", error))? else {
                 return Ok(Reading::TurnedIntoSomethingElse);
             };
             let mut node = node_of(&directory.names[slot], content.stat(), &self.users);
-            node.extended_attributes = self.attributes(Holder::Handle(content.handle()), path);
+            self.read_attributes(&mut node, Holder::Handle(content.handle()), path);
             if content.size() >= MIN_CHUNK as u64 {
                 self.read_large(directory, slot, &content, node, change)?;
                 return Ok(Reading::Done);
             }
             let mut buffer = self.buffers.take();
             let read = self.read_step(&content, 0, content.size() as usize, &mut buffer, path);
-            let is_consistent = read.is_ok() && !content.has_changed().unwrap_or(true);
+            // A file may also end before its size although nothing has changed, where a network file system lost its end.
+            let is_whole = buffer.len() as u64 == content.size();
+            let is_consistent = read.is_ok() && is_whole && !content.has_changed().unwrap_or(true);
             if read.is_ok() && !is_consistent && reading < SMALL_FILE_READINGS {
                 self.buffers.give_back(buffer);
                 continue;
@@ -199,7 +201,7 @@ impl Session {
                 if let Some(node) = file.node.lock().as_mut() {
                     node.size = length;
                 }
-                if content.has_changed().unwrap_or(true) {
+                if length < content.size() || content.has_changed().unwrap_or(true) {
                     self.changed.add(directory.path_of(slot), "the file changed while it was read", "changed");
                 }
             }
@@ -254,9 +256,11 @@ impl Session {
                         break;
                     }
                     offset += count as u64;
+                    content.passed(offset);
                 }
             }
         }
+        content.end();
         if buffer.is_empty() {
             self.buffers.give_back(buffer);
         } else {

@@ -4,7 +4,12 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
-use crate::{SnapshotId, source::SourceFaults, source::faults::FaultHook};
+use crate::{
+    SnapshotId,
+    chunker::MAX_CHUNK,
+    memory::{MemoryBudget, Share},
+    source::{SourceFaults, faults::FaultHook},
+};
 
 /// Tag of a snapshot that misses entries that could not be read. Such a snapshot is never adopted by a later attempt, because the
 /// list of what it misses was told to the attempt that wrote it only.
@@ -55,6 +60,15 @@ pub struct BackupRequest {
     pub faults: FaultHook,
 }
 
+/// Bytes of a thread's buffers at most: the chunk that it reads, the one that it stores, and what compressing and verifying take.
+const THREAD_MEMORY: u64 = 3 * MAX_CHUNK as u64;
+
+/// Threads of a walk, with the memory of their buffers.
+pub(super) struct Threads {
+    pub count: usize,
+    _memory: Share,
+}
+
 impl BackupRequest {
     /// A backup of these paths with nothing excluded.
     #[must_use]
@@ -87,6 +101,14 @@ impl BackupRequest {
     pub(super) fn worker_count(&self) -> usize {
         let processors = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         self.workers.unwrap_or_else(processors).get()
+    }
+
+    /// The threads of a walk: as many as are wanted and as there is memory for, at least one.
+    pub(super) fn threads(&self, memory: &MemoryBudget) -> Threads {
+        let wanted = self.worker_count() as u64;
+        let memory = memory.draw_part(THREAD_MEMORY, wanted * THREAD_MEMORY);
+        let count = usize::try_from((memory.bytes() / THREAD_MEMORY).clamp(1, wanted.max(1))).unwrap_or(1);
+        Threads { count, _memory: memory }
     }
 
     /// The paths as a snapshot records them: cleaned and sorted, as text.

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     format::{Id, Node},
     index::Index,
+    limits,
     pack::{BlobReader, BlobSaver},
     repository::Repository,
     source::{
@@ -62,6 +63,8 @@ pub(super) struct Session {
     pub(super) saver: BlobSaver,
     pub(super) reader: BlobReader,
     pub(super) index: Arc<Index>,
+    /// Packs that were known before this backup.
+    pub(super) known_packs: u32,
     pub(super) chunker: Chunker,
     pub(super) control: Control,
     pub(super) handles: Handles,
@@ -105,6 +108,7 @@ impl Session {
         Ok(Self {
             saver,
             reader,
+            known_packs: index.pack_count(),
             index,
             chunker: Chunker::new(repository.polynomial()),
             control: control.clone(),
@@ -177,7 +181,8 @@ impl Session {
     }
 }
 
-/// Walks the targets with `workers` threads of their own: reading, hashing and compressing would block the runtime's.
+/// Walks the targets with `workers` threads of their own: reading, hashing and compressing would block the runtime's. After a
+/// cancellation they are waited for only a moment.
 pub(super) async fn run(
     session: Arc<Session>,
     targets: Arc<TargetTree>,
@@ -194,6 +199,7 @@ pub(super) async fn run(
         looks: 0,
     })]);
     let span = tracing::Span::current();
+    let (control, abandoned) = (session.control.clone(), Arc::clone(&session));
     let walk = move || {
         let panicked = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| span.in_scope(|| session.work()))).collect();
@@ -205,7 +211,13 @@ pub(super) async fn run(
             Err(Error::Internal { reason: "a thread of the backup panicked".to_owned() })
         }
     };
-    tokio::task::spawn_blocking(walk).await.map_err(|error| Error::Internal { reason: error.to_string() })?
+    let walking = async { tokio::task::spawn_blocking(walk).await.map_err(Error::internal)? };
+    let walked = control.until(limits::CANCELLED_WALK, walking).await;
+    if let Err(error) = &walked {
+        // A thread that hangs in a read is left behind: the saver takes nothing from it any more. The others go home.
+        abandoned.fail(error.clone());
+    }
+    walked
 }
 
 /// The node of this name among the nodes of a tree, which are sorted.

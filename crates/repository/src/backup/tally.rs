@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::report::Changes;
+use crate::format::{Node, NodeType};
 
 /// What became of an entry since the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,15 @@ pub(super) struct Counting {
     others: AtomicU64,
     bytes_processed: AtomicU64,
     bytes_read: AtomicU64,
+    in_new_trees: CountCounters,
+}
+
+#[derive(Debug, Default)]
+struct CountCounters {
+    files: AtomicU64,
+    dirs: AtomicU64,
+    others: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Counting {
@@ -65,6 +75,17 @@ impl Counting {
         self.bytes_read.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// The entries of a directory whose tree the repository did not have.
+    pub(super) fn new_tree<'a>(&self, entries: impl Iterator<Item = &'a Node>) {
+        let mut counts = Counts::default();
+        entries.for_each(|node| counts.add_entry(&node.node_type, node.size));
+        let counters = &self.in_new_trees;
+        counters.files.fetch_add(counts.files, Relaxed);
+        counters.dirs.fetch_add(counts.dirs, Relaxed);
+        counters.others.fetch_add(counts.others, Relaxed);
+        counters.bytes.fetch_add(counts.bytes, Relaxed);
+    }
+
     pub(super) fn finish(&self) -> Tally {
         Tally {
             files: self.files.read(),
@@ -72,6 +93,12 @@ impl Counting {
             others: self.others.load(Relaxed),
             bytes_processed: self.bytes_processed.load(Relaxed),
             bytes_read: self.bytes_read.load(Relaxed),
+            in_new_trees: Counts {
+                files: self.in_new_trees.files.load(Relaxed),
+                dirs: self.in_new_trees.dirs.load(Relaxed),
+                others: self.in_new_trees.others.load(Relaxed),
+                bytes: self.in_new_trees.bytes.load(Relaxed),
+            },
         }
     }
 }
@@ -84,6 +111,8 @@ pub(super) struct Tally {
     pub(super) others: u64,
     pub(super) bytes_processed: u64,
     pub(super) bytes_read: u64,
+    /// What stands directly in trees that the repository did not have: once for each directory, however many share a tree.
+    pub(super) in_new_trees: Counts,
 }
 
 impl Tally {
@@ -100,6 +129,20 @@ pub(super) struct Counts {
     pub(super) dirs: u64,
     pub(super) others: u64,
     pub(super) bytes: u64,
+}
+
+impl Counts {
+    /// Counts an entry of a tree.
+    pub(super) fn add_entry(&mut self, node_type: &NodeType, size: u64) {
+        match node_type {
+            NodeType::Dir => self.dirs += 1,
+            NodeType::File => {
+                self.files += 1;
+                self.bytes += size;
+            }
+            _ => self.others += 1,
+        }
+    }
 }
 
 impl fmt::Display for Counts {

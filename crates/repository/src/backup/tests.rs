@@ -310,6 +310,35 @@ async fn a_later_attempt_adopts_the_snapshot_of_an_earlier_one() {
     assert!(!fixture.backup(request).await.adopted);
 }
 
+/// A10: a snapshot of an earlier attempt that has lost its trees, or does not hold what it says, is not adopted and blocks nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_of_an_earlier_attempt_is_made_again() {
+    let fixture = Fixture::new().await;
+    make_everything(&fixture.source());
+    let mut request = fixture.request();
+    request.tags = ["session=1", "component=dump"].map(str::to_owned).to_vec();
+    request.adopt.clone_from(&request.tags);
+    let first = fixture.backup(request.clone()).await;
+    let index = fixture.repository.load_index(&fixture.control).await.unwrap();
+    let pack = index.locate(BlobType::Tree, &first.tree).unwrap().pack.to_string();
+    fs::remove_file(fixture.path("repository").join("data").join(&pack[..2]).join(&pack)).unwrap();
+    let second = fixture.backup(request.clone()).await;
+    assert!(!second.adopted && second.snapshot != first.snapshot && second.is_complete());
+    let third = fixture.backup(request.clone()).await;
+    assert!(third.adopted && third.snapshot == second.snapshot);
+
+    // One whose summary is not what it holds, and that is newer.
+    let mut wrong = fixture.repository.snapshot(&second.snapshot, &fixture.control).await.unwrap();
+    wrong.summary.as_mut().unwrap().total_files_processed += 1;
+    wrong.time.seconds += 1;
+    let wrong = fixture.repository.save_snapshot(&fixture.guard.handle(), &wrong, &fixture.control).await.unwrap();
+    let mut later = request;
+    later.time = Some(jiff::Timestamp::now() + Duration::from_secs(60));
+    let fourth = fixture.backup(later.clone()).await;
+    assert!(!fourth.adopted && fourth.snapshot != wrong);
+    assert_eq!(fixture.backup(later).await.snapshot, fourth.snapshot);
+}
+
 /// C3: of two attempts that both live, the one that comes to its end second adopts the snapshot of the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_of_two_living_attempts_adopts_the_snapshot_of_the_first() {

@@ -17,6 +17,17 @@ use crate::{
     pack::BlobReader,
 };
 
+/// How far a snapshot is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it. The root counts as a directory.
+    Whole,
+    /// Only trees that are in none of the first so many packs of the index: what a run has made. Older ones were read back by
+    /// the run that made them, or were compared with their sum when they were taken up, and their packs are in the store. The
+    /// root is no entry of a tree and is not counted.
+    NewerThan(u32),
+}
+
 /// Counts what lies below a tree. Every blob that a file refers to must be in the index and the lengths must add up to its size.
 ///
 /// # Errors
@@ -25,15 +36,21 @@ pub(super) async fn count(
     reader: BlobReader,
     index: Arc<Index>,
     root: TreeId,
+    extent: Extent,
     workers: usize,
     control: &Control,
 ) -> Result<Counts> {
+    if extent.leaves_out(&index, &root) {
+        return Ok(Counts::default());
+    }
+    let counts = Counts { dirs: u64::from(extent == Extent::Whole), ..Counts::default() };
     let counter = Counter {
         reader,
         index,
+        extent,
         control: control.clone(),
         queue: Queue::default(),
-        state: Mutex::new(State { counts: Counts { dirs: 1, ..Counts::default() }, open: 1, failure: None }),
+        state: Mutex::new(State { counts, open: 1, failure: None }),
     };
     counter.queue.push_all(vec![root]);
     tokio::task::spawn_blocking(move || {
@@ -52,9 +69,19 @@ pub(super) async fn count(
     .map_err(|error| Error::Internal { reason: error.to_string() })?
 }
 
+impl Extent {
+    fn leaves_out(self, index: &Index, tree: &TreeId) -> bool {
+        match self {
+            Self::Whole => false,
+            Self::NewerThan(packs) => index.was_known(BlobType::Tree, tree, packs),
+        }
+    }
+}
+
 struct Counter {
     reader: BlobReader,
     index: Arc<Index>,
+    extent: Extent,
     control: Control,
     queue: Queue<TreeId>,
     state: Mutex<State>,
@@ -101,16 +128,13 @@ impl Counter {
         let mut counts = Counts::default();
         let mut subtrees = Vec::new();
         for node in &tree.nodes {
-            match node.node_type {
-                NodeType::Dir => {
-                    counts.dirs += 1;
-                    subtrees.push(node.subtree.ok_or_else(|| invalid(id, node, "is a directory without a tree"))?);
+            let length = if node.node_type == NodeType::File { self.content_length(id, node)? } else { 0 };
+            counts.add_entry(&node.node_type, length);
+            if node.node_type == NodeType::Dir {
+                let subtree = node.subtree.ok_or_else(|| invalid(id, node, "is a directory without a tree"))?;
+                if !self.extent.leaves_out(&self.index, &subtree) {
+                    subtrees.push(subtree);
                 }
-                NodeType::File => {
-                    counts.files += 1;
-                    counts.bytes += self.content_length(id, node)?;
-                }
-                _ => counts.others += 1,
             }
         }
         Ok((counts, subtrees))

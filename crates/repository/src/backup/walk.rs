@@ -20,13 +20,13 @@ use super::{
 use crate::{
     control::Counters,
     error::{Error, Result},
-    format::{ExtendedAttribute, Node, NodeType},
+    format::{Node, NodeType, Time},
     source::{
         SourceStep,
         handles::Place,
         listing,
         metadata::{extended_attributes, node_of, node_type},
-        xattr::{Attributes, Holder},
+        xattr::Holder,
     },
 };
 
@@ -66,7 +66,7 @@ impl Session {
             Err(errno) => return self.directory_lost(above, place.path(), errno.into()),
         };
         let mut node = node_of(place.name(), &stat, &self.users);
-        node.extended_attributes = self.attributes(Holder::Handle(handle.as_fd()), || place.path());
+        self.read_attributes(&mut node, Holder::Handle(handle.as_fd()), || place.path());
         // A file system that is mounted on a directory below a path is not entered; the directory itself is recorded.
         let is_foreign = !passing_through && device.is_some_and(|device| device != stat.st_dev);
         let names = match &targets {
@@ -123,9 +123,10 @@ impl Session {
         }
     }
 
-    /// An entry that is gone since its directory was listed is no error; a path of the request that is gone is one.
+    /// An entry that is gone since its directory was listed is no error; a path of the request that is gone is one. A stale handle
+    /// is no evidence that something is gone (reliability F2).
     fn entry_gone_or_lost(&self, directory: &Directory, path: PathBuf, operation: &str, error: &io::Error) {
-        if directory.targets.is_none() && matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::STALE)) {
+        if directory.targets.is_none() && Errno::from_io_error(error) == Some(Errno::NOENT) {
             self.vanished.add_io(path, operation, error);
         } else {
             self.lost(path, operation, error);
@@ -217,12 +218,17 @@ impl Session {
                         return Ok(());
                     }
                 }
-                _ => {
-                    if let Some(node) = self.other(directory, slot, &stat) {
+                _ => match self.other(directory, slot, &stat) {
+                    Ok(Some(node)) => {
                         self.counting.other();
                         return self.complete(directory, slot, Some(node));
                     }
-                }
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.entry_gone_or_lost(directory, directory.path_of(slot), "read the entry", &error);
+                        return self.complete(directory, slot, None);
+                    }
+                },
             }
         }
         self.lost(directory.path_of(slot), "read the entry: it keeps turning into something else", &Errno::AGAIN.into());
@@ -236,31 +242,39 @@ impl Session {
     }
 
     /// The node of a link, device, FIFO or socket, none of which is ever opened. `None` if it is no longer what it was.
-    fn other(&self, directory: &Arc<Directory>, slot: usize, stat: &Stat) -> Option<Node> {
+    fn other(&self, directory: &Arc<Directory>, slot: usize, stat: &Stat) -> io::Result<Option<Node>> {
         let name = directory.names[slot].as_slice();
-        let handle = self.handles.open(&directory.place).ok()?;
+        let handle = self.handles.open(&directory.place)?;
         let mut node = node_of(name, stat, &self.users);
         if node.node_type == NodeType::Symlink {
-            node.link_target = rustix::fs::readlinkat(&handle, name, Vec::new()).ok()?.into_bytes();
+            node.link_target = match rustix::fs::readlinkat(&handle, name, Vec::new()) {
+                Err(Errno::INVAL) => return Ok(None),
+                target => target?.into_bytes(),
+            };
         }
-        node.extended_attributes = self.attributes(Holder::Entry(handle.as_fd(), name), || directory.path_of(slot));
-        Some(node)
+        self.read_attributes(&mut node, Holder::Entry(handle.as_fd(), name), || directory.path_of(slot));
+        Ok(Some(node))
     }
 
-    /// The readable attributes; the others become warnings.
-    pub(super) fn attributes(&self, holder: Holder<'_>, path: impl Fn() -> PathBuf) -> Vec<ExtendedAttribute> {
-        let attributes = holder.read().unwrap_or_else(|error| {
+    /// Reads the attributes into the node; what cannot be read becomes a warning. The next backup must not take such a file over as
+    /// unchanged, or what is missing would be missing from then on in silence: without a time of change it is read again.
+    pub(super) fn read_attributes(&self, node: &mut Node, holder: Holder<'_>, path: impl Fn() -> PathBuf) {
+        let attributes = match holder.read() {
+            Ok(attributes) => attributes,
             // A handle that only passes through has no attributes to give.
-            if Errno::from_io_error(&error) != Some(Errno::BADF) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => return,
+            Err(error) => {
                 self.warnings.add_io(path(), "list the extended attributes", &error);
+                node.ctime = Time::default();
+                return;
             }
-            Attributes::default()
-        });
+        };
         for (name, error) in &attributes.unreadable {
             let operation = format!("read the extended attribute {}", String::from_utf8_lossy(name));
             self.warnings.add_io(path(), &operation, error);
+            node.ctime = Time::default();
         }
-        extended_attributes(attributes)
+        node.extended_attributes = extended_attributes(attributes);
     }
 
     /// Counts a file that will be in the snapshot.

@@ -64,7 +64,9 @@ impl MasterKey {
     /// If the system gives no random bytes.
     pub fn random() -> Result<Self> {
         let mut bytes = [0; 64];
-        random_bytes(&mut bytes)?;
+        if !rehearsed!(&mut bytes, b"master key") {
+            random_bytes(&mut bytes)?;
+        }
         let key = Self::from_bytes(&bytes);
         bytes.zeroize();
         Ok(key)
@@ -115,7 +117,9 @@ impl Cipher {
         let Some((body, tag)) = rest.split_last_chunk_mut::<TAG>() else {
             return Err(Error::internal("no room for a tag"));
         };
-        random_bytes(nonce)?;
+        if !rehearsed!(nonce, body) {
+            random_bytes(nonce)?;
+        }
         self.apply_stream(nonce, body)?;
         *tag = self.tag(nonce, body);
         Ok(())
@@ -153,7 +157,9 @@ impl Cipher {
         let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or(Unauthentic)?;
         let (body, tag) = rest.split_last_chunk::<TAG>().ok_or(Unauthentic)?;
         let expected = self.tag(nonce, body);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&expected, tag).map_err(|_| Unauthentic)?;
+        if !planted!(BlobsUnverified) {
+            aws_lc_rs::constant_time::verify_slices_are_equal(&expected, tag).map_err(|_| Unauthentic)?;
+        }
         out.clear();
         out.extend_from_slice(body);
         self.apply_stream(nonce, out).map_err(|_| Unauthentic)

@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 
 use super::MasterKey;
 use crate::error::{Error, Result};
-use crate::limits::{MAX_SCRYPT_LOG_N, MAX_SCRYPT_MEMORY, MAX_SCRYPT_P, MAX_SCRYPT_R};
+use crate::limits::{MAX_SCRYPT_LOG_N, MAX_SCRYPT_MEMORY, MAX_SCRYPT_P, MAX_SCRYPT_R, MAX_SCRYPT_WORK};
 
 /// restic's calibration: as much as fits into 60 MiB and half a second of this machine.
 const CALIBRATION_MEMORY: u64 = 60 << 20;
@@ -71,7 +71,11 @@ impl ScryptParameters {
         }
         let memory = 128 * u64::from(r) * n;
         if memory > MAX_SCRYPT_MEMORY {
-            return beyond("scrypt's memory", memory, MAX_SCRYPT_MEMORY);
+            return beyond("scrypt's memory in bytes, as a key object of the repository asks for it,", memory, MAX_SCRYPT_MEMORY);
+        }
+        let work = n * u64::from(r) * u64::from(p);
+        if work > MAX_SCRYPT_WORK {
+            return beyond("scrypt's work N·r·p, as a key object of the repository asks for it,", work, MAX_SCRYPT_WORK);
         }
         let log_n = u8::try_from(n.trailing_zeros()).map_err(Error::internal)?;
         Ok(Self { log_n, r, p })
@@ -129,10 +133,29 @@ mod tests {
             (1 << 15, 8, 0),
             (1 << 15, 8, u32::MAX),
             (1 << 22, 64, 1),
+            (1 << 18, 8, 1),
+            (1 << 17, 9, 1),
+            (1 << 17, 8, 17),
+            (1 << 15, 8, 65),
+            (1 << 10, 64, 256 + 1),
+            (1 << 20, 8, 256),
         ] {
             assert!(matches!(ScryptParameters::from_key_file(n, r, p), Err(Error::BeyondLimit { .. })), "{n} {r} {p}");
         }
         assert_eq!(ScryptParameters::from_key_file(32_768, 8, 9).unwrap(), ScryptParameters { log_n: 15, r: 8, p: 9 });
+        for (n, r, p) in [(1 << 17, 8, 1), (1 << 17, 8, 16), (1 << 15, 8, 64), (1 << 15, 8, 16)] {
+            ScryptParameters::from_key_file(n, r, p).unwrap();
+        }
+    }
+
+    /// Reliability S-42: the sentence says who asks for what, and what is allowed.
+    #[test]
+    fn a_hostile_key_is_told_in_a_sentence() {
+        let sentence = ScryptParameters::from_key_file(1 << 20, 8, 1).unwrap_err().to_string();
+        assert_eq!(
+            sentence,
+            "scrypt's memory in bytes, as a key object of the repository asks for it, is beyond its limit: 1073741824 > 134217728"
+        );
     }
 
     /// RFC 7914's third vector shows that parameters reach the library in the right places.

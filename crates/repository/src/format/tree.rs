@@ -1,10 +1,12 @@
 //! A directory: its nodes in the order of their names.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::Node;
 use super::node::RawNode;
-use crate::error::{Error, Result};
+use crate::error::{self, Error};
 
 /// A directory as read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,10 +15,36 @@ pub struct Tree {
     pub nodes: Vec<Node>,
 }
 
-#[derive(Deserialize)]
-struct RawTree<'a> {
-    #[serde(borrow)]
-    nodes: Vec<RawNode<'a>>,
+#[derive(serde::Deserialize)]
+struct ParsedTree {
+    nodes: Nodes,
+}
+
+/// Nodes that are taken over one by one as they are parsed.
+struct Nodes(Vec<Node>);
+
+impl<'de> Deserialize<'de> for Nodes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(NodesVisitor)
+    }
+}
+
+struct NodesVisitor;
+
+impl<'de> Visitor<'de> for NodesVisitor {
+    type Value = Nodes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the nodes of a directory")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Nodes, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(raw) = sequence.next_element::<RawNode<'de>>()? {
+            nodes.push(Node::try_from(raw).map_err(de::Error::custom)?);
+        }
+        Ok(Nodes(nodes))
+    }
 }
 
 impl Tree {
@@ -24,18 +52,17 @@ impl Tree {
     ///
     /// # Errors
     /// [`Error::InvalidTree`] if it is not a tree.
-    pub fn parse(plain: &[u8]) -> Result<Self> {
-        let invalid = |reason: String| Error::InvalidTree { reason };
-        let raw: RawTree<'_> = serde_json::from_slice(plain).map_err(|error| invalid(error.to_string()))?;
-        let nodes = raw.nodes.into_iter().map(|node| Node::try_from(node).map_err(invalid)).collect::<Result<_>>()?;
-        Ok(Self { nodes })
+    pub fn parse(plain: &[u8]) -> error::Result<Self> {
+        let parsed: ParsedTree =
+            serde_json::from_slice(plain).map_err(|error| Error::InvalidTree { reason: error.to_string() })?;
+        Ok(Self { nodes: parsed.nodes.0 })
     }
 
     /// The plain bytes of a tree blob with these nodes.
     ///
     /// # Errors
     /// [`Error::InvalidTree`] if the names are not in strictly ascending order.
-    pub fn serialise(nodes: &[Node]) -> Result<Vec<u8>> {
+    pub fn serialise(nodes: &[Node]) -> error::Result<Vec<u8>> {
         let mut builder = TreeBuilder::new();
         nodes.iter().try_for_each(|node| builder.add(node))?;
         Ok(builder.finish())
@@ -74,7 +101,7 @@ impl TreeBuilder {
     ///
     /// # Errors
     /// [`Error::InvalidTree`] if its name does not come after the last one's.
-    pub fn add(&mut self, node: &Node) -> Result<()> {
+    pub fn add(&mut self, node: &Node) -> error::Result<()> {
         match &mut self.last_name {
             Some(last) if *last >= node.name => {
                 let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();

@@ -72,6 +72,12 @@ pub(super) fn parse(plain: &[u8]) -> Result<IndexFile, String> {
             if (blob.length as usize) < crate::format::SEAL_OVERHEAD || end > limits::MAX_PACK_OBJECT {
                 return Err(format!("blob {} of pack {} has an impossible place", blob.id, pack.id));
             }
+            // Before anything is read or allocated for it.
+            let most = limits::most_blob_bytes(blob.blob_type);
+            let length = (blob.length as usize - crate::format::SEAL_OVERHEAD).max(blob.uncompressed_length as usize);
+            if length > most {
+                return Err(format!("blob {} of pack {} has {length} bytes, more than the limit of {most}", blob.id, pack.id));
+            }
         }
     }
     Ok(file)
@@ -102,5 +108,22 @@ mod tests {
         assert!(parse(index(0, 31).as_bytes()).is_err());
         assert!(parse(index(4_294_967_295, 100).as_bytes()).is_err());
         assert!(parse(index(0, 4_294_967_296).as_bytes()).is_err());
+    }
+
+    /// Reliability S-42: a length is bounded by the blob's type before anybody reads or allocates that much.
+    #[test]
+    fn impossible_lengths_are_refused() {
+        let id = crate::Id::of(b"x");
+        let parsed = |blob_type: &str, length: usize, plain: usize| {
+            let text = format!(
+                r#"{{"packs":[{{"id":"{id}","blobs":[{{"id":"{id}","type":"{blob_type}","offset":0,"length":{length},"uncompressed_length":{plain}}}]}}]}}"#
+            );
+            parse(text.as_bytes()).is_ok()
+        };
+        let sealed = crate::format::SEAL_OVERHEAD;
+        for (blob_type, most) in [("data", limits::MAX_DATA_BLOB), ("tree", limits::MAX_TREE_BLOB)] {
+            assert!(parsed(blob_type, most + sealed, 0) && parsed(blob_type, 100, most));
+            assert!(!parsed(blob_type, most + sealed + 1, 0) && !parsed(blob_type, 100, most + 1));
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Where every blob is: one table in memory, loaded from the index files and added to as packs are written.
 
 mod load;
+mod quarantine;
+mod reconcile;
 mod table;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -13,8 +15,9 @@ use crate::format::{BlobType, Id};
 use crate::snapshots::Damage;
 use crate::{BlobId, IndexId, PackId};
 
+pub use reconcile::{DamageList, Reconciliation};
 pub(crate) use table::{Entry, SHARDS};
-use table::{PENDING, Shard, shard_of};
+use table::{LOST, PENDING, Shard, shard_of};
 pub(crate) use write::IndexWriter;
 
 /// Where one copy of a blob is.
@@ -69,6 +72,7 @@ pub struct Index {
     duplicates: Mutex<Vec<Duplicate>>,
     files: Vec<(IndexId, Vec<PackId>)>,
     damaged: Vec<Damage>,
+    lost: AtomicU64,
     spoiled: AtomicBool,
 }
 
@@ -80,32 +84,40 @@ impl Default for Index {
             duplicates: Mutex::default(),
             files: Vec::new(),
             damaged: Vec::new(),
+            lost: AtomicU64::new(0),
             spoiled: AtomicBool::new(false),
         }
     }
 }
 
 impl Index {
-    /// Whether the blob is in the repository, or will be by this run.
+    /// Whether the blob is in the repository, or will be by this run. One whose pack is known to be lost is not.
     #[must_use]
     pub fn contains(&self, blob_type: BlobType, id: &BlobId) -> bool {
-        self.shard(blob_type, id).read().find(id).is_some()
+        self.shard(blob_type, id).read().get(id).is_some()
+    }
+
+    /// Whether the blob stands in one of the first `packs` packs that became known: with [`Self::pack_count`] as it was before a
+    /// run, whether the repository had it without that run.
+    pub(crate) fn was_known(&self, blob_type: BlobType, id: &BlobId, packs: u32) -> bool {
+        self.shard(blob_type, id).read().get(id).is_some_and(|entry| entry.pack < packs)
+    }
+
+    /// Packs that are known by now.
+    pub(crate) fn pack_count(&self) -> u32 {
+        u32::try_from(self.packs.read().ids.len()).unwrap_or(LOST)
     }
 
     /// Length of the plain blob, if it is known.
     #[must_use]
     pub fn plain_length(&self, blob_type: BlobType, id: &BlobId) -> Option<u32> {
-        let shard = self.shard(blob_type, id).read();
-        shard.find(id).map(|at| shard.entry(at).plain_length())
+        self.shard(blob_type, id).read().get(id).map(Entry::plain_length)
     }
 
     /// Where the blob is; `None` too if it was only claimed and its pack is not acknowledged yet.
     #[must_use]
     pub fn locate(&self, blob_type: BlobType, id: &BlobId) -> Option<BlobLocation> {
-        let entry = {
-            let shard = self.shard(blob_type, id).read();
-            *shard.entry(shard.find(id)?)
-        };
+        let entry = *self.shard(blob_type, id).read().get(id)?;
         self.location(entry.pack, entry.offset, entry.length, entry.uncompressed_length)
     }
 
@@ -123,7 +135,8 @@ impl Index {
     /// Number of blobs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        let all: usize = self.shards.iter().map(|shard| shard.read().len()).sum();
+        all.saturating_sub(usize::try_from(self.lost_blobs()).unwrap_or(usize::MAX))
     }
 
     /// Whether no blob is known.
@@ -145,11 +158,16 @@ impl Index {
 
     /// Claims a blob: true for exactly one caller, who must store it; all others may rely on it.
     pub(crate) fn claim(&self, blob_type: BlobType, id: &BlobId, plain_length: u32) -> bool {
+        let claimed = Entry { id: *id, pack: PENDING, offset: 0, length: 0, uncompressed_length: plain_length };
         let mut shard = self.shard(blob_type, id).write();
-        if shard.find(id).is_some() {
-            return false;
+        match shard.find(id) {
+            None => shard.insert(claimed),
+            Some(at) if shard.entry(at).pack == LOST => {
+                shard.replace(at, claimed);
+                self.lost.fetch_sub(1, Ordering::Relaxed);
+            }
+            Some(_) => return false,
         }
-        shard.insert(Entry { id: *id, pack: PENDING, offset: 0, length: 0, uncompressed_length: plain_length });
         true
     }
 
@@ -168,6 +186,10 @@ impl Index {
             match shard.find(&blob.id) {
                 None => shard.insert(entry),
                 Some(at) if shard.entry(at).pack == PENDING => shard.replace(at, entry),
+                Some(at) if shard.entry(at).pack == LOST => {
+                    shard.replace(at, entry);
+                    self.lost.fetch_sub(1, Ordering::Relaxed);
+                }
                 // The same pack in two index files is one copy, not two.
                 Some(at) if shard.entry(at).pack == number && shard.entry(at).offset == blob.offset => {}
                 Some(_) => {
@@ -198,11 +220,12 @@ impl Index {
         duplicates
     }
 
-    /// Calls `visit` for each blob with its type, its place in the table and its entry; one shard is locked at a time.
+    /// Calls `visit` for each blob that is in a pack, with its type, its place in the table and its entry; one shard is locked
+    /// at a time.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(BlobType, Place, &Entry)) {
         for (number, shard) in self.shards.iter().enumerate() {
             let blob_type = if number < SHARDS { BlobType::Data } else { BlobType::Tree };
-            for (at, entry) in shard.read().iter().enumerate() {
+            for (at, entry) in shard.read().iter().enumerate().filter(|(_, entry)| entry.pack < LOST) {
                 visit(blob_type, Place { shard: number, at }, entry);
             }
         }
@@ -210,8 +233,9 @@ impl Index {
 
     /// The blob's place in the table, a key for side tables.
     pub(crate) fn place(&self, blob_type: BlobType, id: &BlobId) -> Option<Place> {
-        let shard = shard_number(blob_type, id);
-        self.shards[shard].read().find(id).map(|at| Place { shard, at })
+        let number = shard_number(blob_type, id);
+        let shard = self.shards[number].read();
+        shard.find(id).filter(|at| shard.entry(*at).pack != LOST).map(|at| Place { shard: number, at })
     }
 
     /// Entries of each shard, for side tables.
@@ -240,8 +264,8 @@ impl Index {
         if let Some(number) = packs.numbers.get(id) {
             return *number;
         }
-        // A repository of four billion packs would hold 64 PiB; PENDING itself is never reached.
-        let number = u32::try_from(packs.ids.len()).unwrap_or(PENDING - 1);
+        // A repository of four billion packs would hold 64 PiB; LOST and PENDING are never reached.
+        let number = u32::try_from(packs.ids.len()).unwrap_or(LOST - 1);
         packs.ids.push(*id);
         packs.numbers.insert(*id, number);
         number

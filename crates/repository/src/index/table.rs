@@ -9,6 +9,9 @@ pub(crate) const SHARDS: usize = 32;
 /// In place of a pack's number: the blob is claimed, its pack is not acknowledged yet.
 pub(crate) const PENDING: u32 = u32::MAX;
 
+/// In place of a pack's number: the pack is lost, and the blob counts as absent until somebody stores it anew.
+pub(crate) const LOST: u32 = PENDING - 1;
+
 /// Entries of a piece.
 const PIECE: usize = 1024;
 
@@ -19,7 +22,7 @@ const FREE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub id: Id,
-    /// Number of the pack, or [`PENDING`].
+    /// Number of the pack, or [`PENDING`], or [`LOST`].
     pub pack: u32,
     pub offset: u32,
     pub length: u32,
@@ -87,6 +90,11 @@ impl Shard {
             }
             slot = (slot + 1) & mask;
         }
+    }
+
+    /// The blob's entry, unless it is lost.
+    pub fn get(&self, id: &Id) -> Option<&Entry> {
+        self.find(id).map(|at| self.entry(at)).filter(|entry| entry.pack != LOST)
     }
 
     /// Adds an entry whose id is not there yet.

@@ -59,6 +59,10 @@ impl Repository {
     /// # Errors
     /// [`Error::Locked`] when the wait is over, [`Error::Cancelled`], else of the store.
     pub async fn lock(&self, request: LockRequest, control: &Control) -> Result<LockGuard> {
+        control.finish(self.take_lock(request, control)).await
+    }
+
+    async fn take_lock(&self, request: LockRequest, control: &Control) -> Result<LockGuard> {
         let begin = Instant::now();
         let mut looks = Looks::default();
         let mut pause = request.times.pause.0;
@@ -97,9 +101,14 @@ impl Repository {
         if !before.is_empty() {
             return Ok(Attempt::InTheWay(before));
         }
-        let mut guard = LockGuard::write(self, request).await?;
+        let mut guard = LockGuard::write(self, request, control).await?;
         match self.survey(request, &guard, control).await {
             Ok(in_the_way) if in_the_way.is_empty() => {
+                if request.mode == LockMode::Exclusive
+                    && let Err(error) = self.sweep_locks(guard.handle().current_id(), request.times.stale).await
+                {
+                    tracing::warn!(%error, "could not remove what is left among the locks");
+                }
                 guard.start_refreshing();
                 Ok(Attempt::Taken(guard))
             }

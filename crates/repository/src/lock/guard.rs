@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Moment;
 use super::{LockIdentity, LockMode, LockRequest, LockTimes, refresh};
-use crate::Repository;
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::format::Id;
 use crate::objects::FileType;
+use crate::{Repository, limits};
 
 /// The state shared by the guard, its handles and the refreshing task.
 #[derive(Debug)]
@@ -53,13 +53,16 @@ pub struct LockHandle {
 
 impl LockGuard {
     /// Writes the lock object.
-    pub(super) async fn write(repository: &Repository, request: &LockRequest) -> Result<Self> {
+    pub(super) async fn write(repository: &Repository, request: &LockRequest, control: &Control) -> Result<Self> {
         let exclusive = request.mode == LockMode::Exclusive;
         let refreshed = Moment::now();
         let (current, sealed) = seal(repository, &request.identity, exclusive)?;
-        if let Err(error) = repository.objects().put(FileType::Lock, &current, sealed).await {
+        let objects = repository.objects();
+        // A lock that is cut short keeps nobody out: others cannot read it and remove it as stale while we live (invariant I7).
+        let put = objects.put_verified(FileType::Lock, &current, sealed);
+        if let Err(error) = control.until(limits::CANCELLED_UPLOADS, put).await {
             // The store may have taken it all the same.
-            let _ = repository.objects().delete(FileType::Lock, &current).await;
+            let _ = control.finish(objects.delete_verified(FileType::Lock, &current)).await;
             return Err(error);
         }
         let held = Held {
@@ -84,17 +87,19 @@ impl LockGuard {
         LockHandle { held: Arc::clone(&self.held) }
     }
 
-    /// Ends the refreshing and removes the lock from the store. All work under the lock must have ended.
+    /// Ends the refreshing and removes the lock from the store. Work under the lock that has not ended is refused from here on.
     ///
     /// # Errors
     /// Of the store; the lock then becomes stale by itself.
     pub async fn release(mut self) -> Result<()> {
-        self.released = true;
         self.held.ended.cancel();
         if let Some(task) = self.refreshing.take() {
             task.await.map_err(Error::internal)?;
         }
-        self.held.remove_all().await
+        let removed = self.held.remove_all().await;
+        // Only now: who gives up waiting for this leaves the lock to the drop.
+        self.released = true;
+        removed
     }
 }
 
@@ -120,10 +125,10 @@ impl Drop for LockGuard {
 
 impl LockHandle {
     /// Whether work under the lock may go on. Cheap; asked before each change in the store, so that a process that was stopped
-    /// and wakes up late changes nothing (reliability C4).
+    /// and wakes up late, or work that outlives its lock, changes nothing (reliability C4).
     ///
     /// # Errors
-    /// [`Error::LockLost`].
+    /// [`Error::LockLost`], also once the lock was given back.
     pub fn check(&self) -> Result<()> {
         self.held.check()
     }
@@ -161,7 +166,7 @@ impl LockHandle {
 
 /// A lock object of ours, as of now.
 fn seal(repository: &Repository, identity: &LockIdentity, exclusive: bool) -> Result<(Id, bytes::Bytes)> {
-    let file = identity.lock_file(Timestamp::now(), exclusive);
+    let file = identity.lock_file(the_time!(), exclusive);
     let sealed = repository.seal_unpacked(&serde_json::to_vec(&file).map_err(Error::internal)?)?;
     Ok((Id::of(&sealed), sealed.into()))
 }
@@ -176,6 +181,9 @@ impl Held {
     }
 
     pub fn check(&self) -> Result<()> {
+        if self.ended.is_cancelled() {
+            return Err(Error::LockLost { reason: "it was given back while work under it went on".to_owned() });
+        }
         let reason = {
             let state = self.state.lock();
             match &state.lost_reason {
@@ -197,11 +205,14 @@ impl Held {
         for _ in 0..3 {
             self.check()?;
             let id = self.state.lock().current;
-            if self.repository.objects().head(FileType::Lock, &id).await?.is_some() {
+            let found = self.repository.objects().head(FileType::Lock, &id).await?;
+            // An empty one keeps nobody out: a store that cut it short lost it.
+            if found.is_some_and(|listed| listed.size > 0) {
                 return Ok(());
             }
             if self.state.lock().current == id {
-                return Err(self.lose("somebody removed it from the store".into()));
+                let reason = if found.is_some() { "nothing of it is in the store" } else { "somebody removed it from the store" };
+                return Err(self.lose(reason.into()));
             }
         }
         Ok(())
@@ -223,7 +234,7 @@ impl Held {
         let (new, sealed) = seal(&self.repository, &self.identity, self.mode == LockMode::Exclusive)?;
         // Should the write fail, the store may have taken it all the same: it is to be removed then (reliability E7).
         self.state.lock().superseded.push(new);
-        self.repository.objects().put(FileType::Lock, &new, sealed).await?;
+        self.repository.objects().put_verified(FileType::Lock, &new, sealed).await?;
         let old = {
             let mut state = self.state.lock();
             let old = std::mem::replace(&mut state.current, new);
@@ -235,9 +246,10 @@ impl Held {
         self.remove(&old).await
     }
 
+    /// Removes locks of ours for certain: one that stayed would keep others out, and ourselves, for as long as we live.
     async fn remove(&self, ids: &[Id]) -> Result<()> {
         for id in ids {
-            self.repository.objects().delete(FileType::Lock, id).await?;
+            self.repository.objects().delete_verified(FileType::Lock, id).await?;
             self.state.lock().superseded.retain(|superseded| superseded != id);
         }
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! A lock is an object under `locks/`. To take one: look for locks in the way, write ours, wait a moment, look again. Whoever
 //! sees another's in the way then takes its own back. A lock is refreshed by writing a new one before the old is removed; one
-//! that was not refreshed for half an hour is stale. No lock is removed whose holder is not proven dead (invariant I7).
+//! that was not refreshed for half an hour is stale. No lock is removed whose holder is not proven dead, or that is not stale by the
+//! store's clock and was seen twice, more than a refresh apart (invariant I7).
 
 mod acquire;
 mod clear;

@@ -8,8 +8,8 @@ use super::guard::Held;
 /// After a refresh that failed the next is tried after this part of the usual time.
 const RETRY_PART: u32 = 10;
 
-/// Refreshes until the guard ends or the lock is lost. It depends on nothing but the store: uploads that are throttled do not
-/// hold it up (reliability D11).
+/// Refreshes until the guard ends or the lock is lost. It depends on nothing but the store: small requests do not queue behind
+/// uploads that are throttled (reliability D11).
 pub(super) async fn run(held: Arc<Held>) {
     let mut pause = held.times.refresh;
     loop {
@@ -19,6 +19,7 @@ pub(super) async fn run(held: Arc<Held>) {
         // Not cancelled half-way: a new lock that nobody knows of would stay.
         pause = match held.refresh().await {
             Ok(()) => held.times.refresh,
+            Err(_) if held.ended().is_cancelled() => return,
             Err(error) => {
                 tracing::warn!(%error, "could not refresh the lock");
                 held.times.refresh / RETRY_PART

@@ -3,14 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::usage::Usage;
-use super::walk::{Missing, walk};
+use super::damaged_blobs::DamagedBlobs;
+use super::groups::count_entries;
+use super::rotation::Rotation;
+use super::trace::{DamagedBlob, trace};
+use super::usage::{Usage, for_each_copy};
+use super::walk::{Missing, UsedBlobs, walk};
 use crate::control::{Control, Event};
 use crate::error::Result;
+use crate::format::BlobType;
+use crate::index::Index;
+use crate::limits::NAMED_DAMAGES;
 use crate::lock::LockHandle;
 use crate::objects::FileType;
+use crate::pack::BlobReader;
 use crate::snapshots::Damage;
-use crate::{BlobId, PackId, Repository, TreeId};
+use crate::{BlobId, PackId, Repository, SnapshotId, TreeId};
 
 /// Which packs a check reads in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +35,8 @@ pub enum ReadData {
         /// Of how many.
         of: u16,
     },
+    /// Those that are due.
+    Due(Rotation),
 }
 
 impl ReadData {
@@ -35,6 +45,7 @@ impl ReadData {
             Self::None => false,
             Self::All => true,
             Self::Part { index, of } => u16::from_be_bytes([pack.0[0], pack.0[1]]) % of.max(1) == index,
+            Self::Due(rotation) => rotation.includes(pack),
         }
     }
 }
@@ -130,10 +141,25 @@ pub struct CheckReport {
     pub packs_read: usize,
     /// Bytes of them.
     pub bytes_read: u64,
+    /// Blobs of which no readable copy was found, with the files and directories that need them; the first thousand.
+    pub damaged_blobs: Vec<DamagedBlob>,
+    /// Further findings of damaged blobs, which were not traced.
+    pub damaged_blobs_omitted: u64,
+}
+
+impl CheckReport {
+    /// Names a fault, or only counts it if there are `most` already.
+    pub(super) fn add(&mut self, most: usize, error: CheckError) {
+        if self.errors.len() < most {
+            self.errors.push(error);
+        } else {
+            self.errors_omitted += 1;
+        }
+    }
 }
 
 impl Repository {
-    /// Checks the repository under any lock.
+    /// Checks the repository under any lock. If something is damaged, all trees are walked once more to name what needs it.
     ///
     /// # Errors
     /// Of the store and [`crate::Error::Cancelled`]; faults of the repository are in the report.
@@ -144,38 +170,124 @@ impl Repository {
         let list = self.snapshots(control).await?;
         let index = self.load_index(control).await?;
         report.errors.extend(list.damaged.iter().chain(index.damaged()).cloned().map(CheckError::Damaged));
-        let roots: Vec<_> = list.snapshots.iter().map(|(_, snapshot)| snapshot.tree).collect();
-        report.snapshots = roots.len();
-        report.blobs = index.len();
-        let walked = walk(&self.blob_reader(Arc::clone(&index), control), &roots, control).await?;
-        report.trees = walked.trees;
-        report.errors.extend(walked.missing.iter().map(to_error));
-        report.errors_omitted = walked.missing_omitted;
+        let roots: Vec<_> = list.snapshots.iter().map(|(id, snapshot)| (*id, snapshot.tree)).collect();
+        let reader = self.blob_reader(Arc::clone(&index), control);
+        let (mut damaged, walked) = check_trees(&reader, &roots, &mut report, control).await?;
+        let to_read = self.check_listing(&index, walked, options.read, &mut report, &mut damaged, control).await?;
+        if !to_read.is_empty() {
+            control.emit(Event::PhaseStarted("reading packs"));
+            lock.check()?;
+            self.check_packs(&index, to_read, &mut report, &mut damaged, control).await?;
+        }
+        if !damaged.is_empty() {
+            control.emit(Event::PhaseStarted("looking for what is damaged in the snapshots"));
+            lock.check()?;
+            let damaged = without_readable(damaged, &reader).await?;
+            report.damaged_blobs_omitted = damaged.omitted;
+            report.damaged_blobs = trace(&reader, &roots, &damaged, control).await?;
+        }
+        Ok(report)
+    }
 
-        let usage = Usage::measure(&index, &walked.used);
-        let mut listed: HashMap<PackId, u64> =
+    /// Compares the index with the packs that are there. Returns the numbers of the packs that are to be read.
+    async fn check_listing(
+        &self,
+        index: &Arc<Index>,
+        used: UsedBlobs,
+        read: ReadData,
+        report: &mut CheckReport,
+        damaged: &mut DamagedBlobs,
+        control: &Control,
+    ) -> Result<Vec<u32>> {
+        let listed: HashMap<PackId, u64> =
             self.objects().list(FileType::Pack, control).await?.into_iter().map(|pack| (pack.id, pack.size)).collect();
-        let mut to_read = Vec::new();
-        for (pack, usage) in index.pack_ids().into_iter().zip(&usage.packs) {
-            match listed.remove(&pack) {
-                None => report.errors.push(CheckError::PackMissing { pack, used_blobs: usage.used_blobs }),
-                Some(found) if found != usage.size() => {
-                    report.errors.push(CheckError::PackSize { pack, expected: usage.size(), found });
+        let usage = Usage::measure(index, &used, &listed);
+        let most = report.errors.len() + NAMED_DAMAGES;
+        // Of each pack that is gone or not whole, how much of it is there.
+        let (mut to_read, mut cut, mut unindexed) = (Vec::new(), HashMap::new(), listed.clone());
+        for ((pack, usage), number) in index.pack_ids().into_iter().zip(&usage.packs).zip(0u32..) {
+            match unindexed.remove(&pack) {
+                None => {
+                    cut.insert(number, 0);
+                    report.add(most, CheckError::PackMissing { pack, used_blobs: usage.used_blobs });
                 }
-                Some(_) if options.read.includes(&pack) => to_read.push(pack),
+                Some(found) if found != usage.size() => {
+                    cut.insert(number, found);
+                    report.add(most, CheckError::PackSize { pack, expected: usage.size(), found });
+                }
+                Some(_) if read.includes(&pack) => to_read.push(number),
                 Some(_) => {}
             }
             report.packs += 1;
         }
-        report.unindexed_packs = listed.into_keys().collect();
+        report.unindexed_packs = unindexed.into_keys().collect();
         report.unindexed_packs.sort_unstable();
-        if !to_read.is_empty() {
-            control.emit(Event::PhaseStarted("reading packs"));
-            lock.check()?;
-            self.check_packs(&index, &to_read, &mut report, control).await?;
+        if !cut.is_empty() {
+            for_each_copy(index, |place, pack, blob| {
+                let end = u64::from(blob.offset) + u64::from(blob.length);
+                let is_cut = cut.get(&pack).is_some_and(|there| end > *there);
+                if is_cut && used.contains(place) && usage.is_home(place, pack) {
+                    damaged.add((blob.blob_type, blob.id));
+                }
+            });
         }
+        Ok(to_read)
+    }
+
+    /// Reads the packs of an index whose turn it is, as far as anything is known to stand in them.
+    pub(crate) async fn check_due(&self, index: &Arc<Index>, rotation: Rotation, control: &Control) -> Result<CheckReport> {
+        let packs = index.pack_ids().into_iter().zip(count_entries(index)).zip(0u32..);
+        let due = packs.filter(|((pack, entries), _)| *entries > 0 && rotation.includes(pack)).map(|(_, number)| number);
+        let due: Vec<u32> = due.collect();
+        let mut report = CheckReport { packs: due.len(), blobs: index.len(), ..CheckReport::default() };
+        control.emit(Event::PhaseStarted("reading packs"));
+        self.check_packs(index, due, &mut report, &mut DamagedBlobs::default(), control).await?;
         Ok(report)
     }
+}
+
+/// Walks all trees. Returns what they lack and what they use.
+async fn check_trees(
+    reader: &BlobReader,
+    roots: &[(SnapshotId, TreeId)],
+    report: &mut CheckReport,
+    control: &Control,
+) -> Result<(DamagedBlobs, UsedBlobs)> {
+    let trees: Vec<_> = roots.iter().map(|(_, root)| *root).collect();
+    let walked = walk(reader, &trees, control).await?;
+    report.snapshots = roots.len();
+    report.blobs = reader.index().len();
+    report.trees = walked.trees;
+    report.errors.extend(walked.missing.iter().map(to_error));
+    report.errors_omitted += walked.missing_omitted;
+    let mut damaged = DamagedBlobs::default();
+    for missing in &walked.missing {
+        match missing {
+            Missing::Tree { id, .. } => damaged.add((BlobType::Tree, *id)),
+            Missing::Data { id, .. } => damaged.add((BlobType::Data, *id)),
+            Missing::Entry { .. } => {}
+        }
+    }
+    damaged.omitted += walked.missing_omitted;
+    Ok((damaged, walked.used))
+}
+
+/// Leaves out what another pack has: a damaged copy costs nothing if there is a second one.
+async fn without_readable(damaged: DamagedBlobs, reader: &BlobReader) -> Result<DamagedBlobs> {
+    let mut is_readable = Vec::with_capacity(damaged.keys().len());
+    for (blob_type, id) in damaged.keys() {
+        let readable = if reader.index().other_copies(*blob_type, id).is_empty() {
+            false
+        } else {
+            match reader.load_blob(*blob_type, id).await {
+                Ok(_) => true,
+                Err(error) if error.is_damage() => false,
+                Err(error) => return Err(error),
+            }
+        };
+        is_readable.push(readable);
+    }
+    Ok(damaged.without(&is_readable))
 }
 
 fn to_error(missing: &Missing) -> CheckError {

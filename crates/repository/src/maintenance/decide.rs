@@ -10,6 +10,8 @@ pub(super) struct PackView {
     pub listed: Listed,
     /// `None` if no index names it.
     pub usage: Option<PackUsage>,
+    /// It is known not to be what the index says.
+    pub is_damaged: bool,
 }
 
 /// Decides on each pack.
@@ -24,6 +26,7 @@ fn first_look(view: &PackView) -> PackDecision {
     let (fate, reason) = match &view.usage {
         None => (Fate::Drop, Reason::NotIndexed),
         Some(usage) if usage.used_blobs == 0 => (Fate::Drop, Reason::NothingUsed),
+        Some(_) if view.is_damaged => (Fate::Keep, Reason::Damaged),
         Some(usage) if usage.has_data && usage.has_trees => (Fate::Repack, Reason::Mixed),
         Some(usage) if usage.unused_blobs == 0 => (Fate::Keep, Reason::AllUsed),
         Some(_) => (Fate::Keep, Reason::WithinAllowance),
@@ -43,7 +46,8 @@ fn join_small(packs: &[PackView], options: &PruneOptions, decisions: &mut [PackD
         let small: Vec<usize> = (0..packs.len())
             .filter(|at| {
                 let of_type = packs[*at].usage.is_some_and(|usage| usage.has_trees == trees);
-                of_type && decisions[*at].fate == Fate::Keep && packs[*at].listed.size < options.small_pack
+                let may_move = decisions[*at].fate == Fate::Keep && decisions[*at].reason != Reason::Damaged;
+                of_type && may_move && packs[*at].listed.size < options.small_pack
             })
             .collect();
         let enough = small.len() >= options.small_packs.max(2);
@@ -107,7 +111,7 @@ mod tests {
             ..PackUsage::default()
         };
         let listed = Listed { id: Id::of(&name.to_le_bytes()), size: usage.size(), modified: Timestamp::UNIX_EPOCH };
-        PackView { listed, usage: Some(usage) }
+        PackView { listed, usage: Some(usage), is_damaged: false }
     }
 
     fn options() -> PruneOptions {
@@ -144,6 +148,18 @@ mod tests {
         assert!(joined.iter().all(|decision| (decision.fate, decision.reason) == (Fate::Repack, Reason::Small)));
         let few = decide(&many[..5], &PruneOptions { small_pack: 1000, ..options() });
         assert!(few.iter().all(|decision| (decision.fate, decision.reason) == (Fate::Keep, Reason::FewSmall)));
+    }
+
+    /// D8: what is damaged is never rewritten, however little of it is used and however small it is.
+    #[test]
+    fn damaged_packs_stay_unless_nothing_needs_them() {
+        let damaged = |used| PackView { is_damaged: true, ..view(1, used, 500, false) };
+        let mut packs: Vec<_> = (2..22).map(|name| view(name, 50, 0, false)).collect();
+        packs.extend([damaged(1), damaged(0)]);
+        let decisions = decide(&packs, &PruneOptions { max_unused: 0.0, small_pack: 1000, ..options() });
+        assert_eq!(decisions[0].reason, Reason::Small);
+        assert_eq!((decisions[20].fate, decisions[20].reason), (Fate::Keep, Reason::Damaged));
+        assert_eq!((decisions[21].fate, decisions[21].reason), (Fate::Drop, Reason::NothingUsed));
     }
 
     proptest! {

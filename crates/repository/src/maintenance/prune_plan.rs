@@ -1,9 +1,10 @@
 //! What a prune would do, as a value: each pack's fate with its reason. Making the plan changes nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compare::{Disagreement, Suspect, suspects};
 use super::decide::{PackView, decide};
 use super::usage::Usage;
 use super::walk::{Missing, UsedBlobs, walk};
@@ -75,6 +76,8 @@ pub enum Reason {
     NotIndexed,
     /// No index names it, but it is young.
     NotIndexedYoung,
+    /// It is not what the index says; what snapshots need of it is left where it is.
+    Damaged,
 }
 
 /// A pack's fate.
@@ -99,6 +102,8 @@ pub struct PrunePlan {
     pub packs: Vec<PackDecision>,
     /// Packs that the index names, that are not there, and that nothing needs: they leave the index.
     pub forgotten: Vec<PackId>,
+    /// Whether it was made under an exclusive lock; another one is only to be shown.
+    pub(super) may_be_carried_out: bool,
     pub(super) options: PruneOptions,
     pub(super) index: Arc<Index>,
     pub(super) used: UsedBlobs,
@@ -131,9 +136,25 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::NotExclusive`] without an exclusive lock; [`Error::PruneRefused`] if any snapshot, index or tree cannot be read,
-    /// or the index and the listing of packs disagree on something that is needed: what is not known in full is not pruned.
+    /// or the index and the listing of packs disagree on something that is needed: what is not known in full is not pruned. A
+    /// pack that is there with another size is no such thing: it is kept as it is.
     pub async fn plan_prune(&self, lock: &LockHandle, options: &PruneOptions, control: &Control) -> Result<PrunePlan> {
         lock.require_exclusive("prune")?;
+        let plan = control.finish(self.make_plan(lock, options, control)).await?;
+        Ok(PrunePlan { may_be_carried_out: true, ..plan })
+    }
+
+    /// Plans a prune under any lock, to show it: backups go on beside it. It is of the repository as it was when it was looked at,
+    /// and cannot be carried out.
+    ///
+    /// # Errors
+    /// As [`Self::plan_prune`], but for the lock's mode.
+    pub async fn preview_prune(&self, lock: &LockHandle, options: &PruneOptions, control: &Control) -> Result<PrunePlan> {
+        lock.check()?;
+        control.run(self.make_plan(lock, options, control)).await
+    }
+
+    async fn make_plan(&self, lock: &LockHandle, options: &PruneOptions, control: &Control) -> Result<PrunePlan> {
         lock.verify().await?;
         control.emit(Event::PhaseStarted("finding used blobs"));
         let list = self.snapshots(control).await?;
@@ -151,54 +172,82 @@ impl Repository {
             return refuse(format!("the trees have {} faults", walked.missing.len() as u64 + walked.missing_omitted));
         }
         control.emit(Event::PhaseStarted("planning"));
-        let usage = Usage::measure(&index, &walked.used);
         let listed = self.objects().list(FileType::Pack, control).await?;
-        let now = self.time_of_lock(lock, control).await?;
-        let (views, forgotten) = compare(&index, &usage, listed)?;
-        let mut packs = decide(&views, options);
-        for decision in packs.iter_mut().filter(|decision| decision.reason == Reason::NotIndexed) {
-            let young = views.iter().find(|view| view.listed.id == decision.pack).is_some_and(|view| {
-                let age = Duration::try_from(now.duration_since(view.listed.modified)).unwrap_or_default();
-                age < options.unindexed_age
-            });
-            if young {
-                (decision.fate, decision.reason) = (Fate::Keep, Reason::NotIndexedYoung);
-            }
-        }
-        Ok(PrunePlan {
-            packs,
-            forgotten,
-            options: options.clone(),
-            used: walked.used,
-            usage,
-            snapshots: list.snapshots.iter().map(|(id, _)| *id).collect(),
-            index_files: index.files().iter().map(|(id, _)| *id).collect(),
-            index,
-        })
+        let (suspects, listed) = suspects(&index, listed).await?;
+        let damaged = self.packs_of_wrong_size(suspects, control).await?;
+        let now = self.time_of_lock(lock).await?;
+        let seen = Seen { index, used: walked.used, listed, damaged, now };
+        let snapshots = list.snapshots.iter().map(|(id, _)| *id).collect();
+        let options = options.clone();
+        // Seconds of work for the processor with many blobs: not on a thread that drives I/O, and not waited for after a
+        // cancellation.
+        let planning = tokio::task::spawn_blocking(move || plan(seen, snapshots, options));
+        control.run(async { planning.await.map_err(Error::internal)? }).await
+    }
+
+    /// Packs that are listed with another size than the index says, and have it when they are looked at.
+    async fn packs_of_wrong_size(&self, mut suspects: Vec<Suspect>, control: &Control) -> Result<HashSet<PackId>> {
+        suspects.retain(|suspect| suspect.listed.is_some());
+        let looked = self.look_at(suspects, control).await?;
+        Ok(looked.into_iter().filter(|(_, found)| matches!(found, Disagreement::Size { .. })).map(|(pack, _)| pack).collect())
     }
 
     /// The time by the store's clock: our lock was written or refreshed a few minutes ago at most.
-    async fn time_of_lock(&self, lock: &LockHandle, _control: &Control) -> Result<jiff::Timestamp> {
+    async fn time_of_lock(&self, lock: &LockHandle) -> Result<jiff::Timestamp> {
         let listed = self.objects().head(FileType::Lock, &lock.current_id()).await?;
         Ok(listed.map_or(jiff::Timestamp::UNIX_EPOCH, |listed| listed.modified))
     }
 }
 
+/// What a plan is made from.
+struct Seen {
+    index: Arc<Index>,
+    used: UsedBlobs,
+    listed: Vec<Listed>,
+    damaged: HashSet<PackId>,
+    now: jiff::Timestamp,
+}
+
+/// Each pack's fate, from what is in use and what is there.
+fn plan(seen: Seen, snapshots: BTreeSet<SnapshotId>, options: PruneOptions) -> Result<PrunePlan> {
+    let Seen { index, used, listed, damaged, now } = seen;
+    let usage = Usage::measure(&index, &used, &listed.iter().map(|pack| (pack.id, pack.size)).collect());
+    let is_young =
+        |pack: &Listed| Duration::try_from(now.duration_since(pack.modified)).unwrap_or_default() < options.unindexed_age;
+    let young: HashSet<PackId> = listed.iter().filter(|pack| is_young(pack)).map(|pack| pack.id).collect();
+    let (views, forgotten) = compare(&index, &usage, listed, &damaged)?;
+    let mut packs = decide(&views, &options);
+    for decision in packs.iter_mut().filter(|decision| decision.reason == Reason::NotIndexed) {
+        if young.contains(&decision.pack) {
+            (decision.fate, decision.reason) = (Fate::Keep, Reason::NotIndexedYoung);
+        }
+    }
+    let index_files = index.files().iter().map(|(id, _)| *id).collect();
+    Ok(PrunePlan { packs, forgotten, may_be_carried_out: false, options, used, usage, snapshots, index_files, index })
+}
+
 /// Compares what the index says of packs with the packs that are there.
-fn compare(index: &Index, usage: &Usage, listed: Vec<Listed>) -> Result<(Vec<PackView>, Vec<PackId>)> {
+fn compare(index: &Index, usage: &Usage, listed: Vec<Listed>, damaged: &HashSet<PackId>) -> Result<(Vec<PackView>, Vec<PackId>)> {
     let mut by_id: HashMap<PackId, Listed> = listed.into_iter().map(|pack| (pack.id, pack)).collect();
     let (mut views, mut forgotten) = (Vec::new(), Vec::new());
     for (id, usage) in index.pack_ids().iter().zip(&usage.packs) {
+        let is_damaged = damaged.contains(id);
         match by_id.remove(id) {
-            Some(listed) if listed.size != usage.size() && usage.used_blobs > 0 => {
-                return refuse(format!("pack {id} has {} bytes, by the index it should have {}", listed.size, usage.size()));
+            Some(listed) if listed.size != usage.size() && usage.used_blobs > 0 && !is_damaged => {
+                return refuse(format!(
+                    "pack {id} is listed with {} bytes, but has {} as the index says",
+                    listed.size,
+                    usage.size()
+                ));
             }
-            Some(listed) => views.push(PackView { listed, usage: Some(*usage) }),
+            Some(listed) => views.push(PackView { listed, usage: Some(*usage), is_damaged }),
             None if usage.used_blobs > 0 => return refuse(format!("pack {id} is in the index and in use, but not in the store")),
             None => forgotten.push(*id),
         }
     }
-    views.extend(by_id.into_values().map(|listed| PackView { listed, usage: None }));
+    let mut unindexed: Vec<Listed> = by_id.into_values().collect();
+    unindexed.sort_by_key(|listed| listed.id);
+    views.extend(unindexed.into_iter().map(|listed| PackView { listed, usage: None, is_damaged: false }));
     Ok((views, forgotten))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::walk::UsedBlobs;
+use crate::PackId;
 use crate::format::{BlobType, IndexBlob, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size};
 use crate::index::{Index, Place};
 
@@ -44,7 +45,9 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    pub fn measure(index: &Index, used: &UsedBlobs) -> Self {
+    /// `listed` are the sizes of the packs in the store: a copy in a pack that is not there, or not whole, is kept only if there
+    /// is no other.
+    pub fn measure(index: &Index, used: &UsedBlobs, listed: &HashMap<PackId, u64>) -> Self {
         let mut packs = vec![PackUsage::default(); index.pack_ids().len()];
         for_each_copy(index, |place, pack, blob| {
             let usage = &mut packs[pack as usize];
@@ -63,33 +66,48 @@ impl Usage {
                 usage.wanted_bytes += u64::from(blob.length);
             }
         });
-        let homes = choose_homes(index, used, &packs);
-        let mut usage = Self { packs, homes };
-        let mut used_copies = Vec::new();
+        let whole: Vec<bool> =
+            index.pack_ids().iter().zip(&packs).map(|(id, pack)| listed.get(id) == Some(&pack.size())).collect();
+        let homes = choose_homes(index, used, &packs, &whole);
         for_each_copy(index, |place, pack, blob| {
-            if used.contains(place) && usage.is_home(place, pack) {
-                used_copies.push((pack, blob.length));
+            if used.contains(place) && is_home(&homes, place, pack) {
+                let usage = &mut packs[pack as usize];
+                usage.used_bytes += u64::from(blob.length);
+                usage.unused_bytes -= u64::from(blob.length);
+                usage.used_blobs += 1;
+                usage.unused_blobs -= 1;
             }
         });
-        for (pack, length) in used_copies {
-            let usage = &mut usage.packs[pack as usize];
-            usage.used_bytes += u64::from(length);
-            usage.unused_bytes -= u64::from(length);
-            usage.used_blobs += 1;
-            usage.unused_blobs -= 1;
-        }
-        usage
+        Self { packs, homes }
+    }
+
+    /// Used blobs that lose a copy with a pack that goes, while their home stays: where that is.
+    pub fn exposed(&self, index: &Index, goes: impl Fn(u32) -> bool) -> HashMap<Place, u32> {
+        let mut exposed = HashMap::new();
+        for_each_copy(index, |place, pack, _| {
+            if goes(pack)
+                && let Some(home) = self.homes.get(&place)
+                && !goes(*home)
+            {
+                exposed.insert(place, *home);
+            }
+        });
+        exposed
     }
 
     /// Whether the blob's copy in this pack is the one to keep.
     pub fn is_home(&self, place: Place, pack: u32) -> bool {
-        self.homes.get(&place).is_none_or(|home| *home == pack)
+        is_home(&self.homes, place, pack)
     }
 }
 
-/// The copy in the pack with the greatest used part is kept: packs that an interrupted prune has rewritten win over those it
-/// meant to remove.
-fn choose_homes(index: &Index, used: &UsedBlobs, packs: &[PackUsage]) -> HashMap<Place, u32> {
+fn is_home(homes: &HashMap<Place, u32>, place: Place, pack: u32) -> bool {
+    homes.get(&place).is_none_or(|home| *home == pack)
+}
+
+/// The copy in a whole pack is kept, and among those the one in the pack with the greatest used part: packs that an interrupted
+/// prune has rewritten win over those it meant to remove.
+fn choose_homes(index: &Index, used: &UsedBlobs, packs: &[PackUsage], whole: &[bool]) -> HashMap<Place, u32> {
     let mut copies: HashMap<Place, Vec<u32>> = HashMap::new();
     for duplicate in index.duplicates() {
         if let Some(place) = index.place(duplicate.blob_type, &duplicate.id)
@@ -104,12 +122,13 @@ fn choose_homes(index: &Index, used: &UsedBlobs, packs: &[PackUsage]) -> HashMap
         }
     });
     let ids = index.pack_ids();
-    let denser = |a: &u32, b: &u32| {
+    let better = |a: &u32, b: &u32| {
         let ((used_a, all_a), (used_b, all_b)) = (packs[*a as usize].density(), packs[*b as usize].density());
         let by_density = (u128::from(used_a) * u128::from(all_b)).cmp(&(u128::from(used_b) * u128::from(all_a)));
-        by_density.then_with(|| ids[*b as usize].cmp(&ids[*a as usize]))
+        let by_wholeness = whole[*a as usize].cmp(&whole[*b as usize]);
+        by_wholeness.then(by_density).then_with(|| ids[*b as usize].cmp(&ids[*a as usize]))
     };
-    copies.into_iter().filter_map(|(place, packs)| packs.into_iter().max_by(denser).map(|home| (place, home))).collect()
+    copies.into_iter().filter_map(|(place, packs)| packs.into_iter().max_by(better).map(|home| (place, home))).collect()
 }
 
 /// Every copy of every blob: its blob's place, its pack's number, and its entry.
@@ -135,5 +154,39 @@ pub(super) fn for_each_copy(index: &Index, mut visit: impl FnMut(Place, u32, Ind
             };
             visit(place, copy.pack, blob);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Id;
+    use crate::format::IndexPack;
+
+    /// A blob that was stored anew because its pack was lost is needed where it is whole, not where it was.
+    #[test]
+    fn the_copy_in_a_whole_pack_is_the_one_to_keep() {
+        let blob = |name: &[u8], offset| IndexBlob {
+            id: Id::of(name),
+            blob_type: BlobType::Data,
+            offset,
+            length: 100,
+            uncompressed_length: 0,
+        };
+        let index = Index::default();
+        let (dense, sparse) = (Id::of(b"dense"), Id::of(b"sparse"));
+        index.publish(&IndexPack { id: dense, blobs: vec![blob(b"used", 0)] });
+        index.publish(&IndexPack { id: sparse, blobs: vec![blob(b"used", 0), blob(b"unused", 100)] });
+        let mut used = UsedBlobs::new(&index);
+        index.place(BlobType::Data, &Id::of(b"used")).map(|place| used.mark(place));
+        let sizes = index.pack_sizes();
+        let used_blobs = |listed: &[(PackId, u64)]| {
+            let usage = Usage::measure(&index, &used, &listed.iter().copied().collect());
+            usage.packs.iter().map(|pack| pack.used_blobs).collect::<Vec<_>>()
+        };
+        assert_eq!(used_blobs(&[(dense, sizes[0]), (sparse, sizes[1])]), [1, 0]);
+        assert_eq!(used_blobs(&[(dense, sizes[0] - 1), (sparse, sizes[1])]), [0, 1], "the dense one is cut");
+        assert_eq!(used_blobs(&[(sparse, sizes[1])]), [0, 1], "the dense one is gone");
+        assert_eq!(used_blobs(&[]), [1, 0], "both are gone");
     }
 }

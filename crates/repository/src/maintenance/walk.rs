@@ -23,9 +23,13 @@ impl UsedBlobs {
         Self { bits: index.shard_lengths().into_iter().map(|length| vec![0; length.div_ceil(64)]).collect() }
     }
 
-    /// Marks it; true if it was not marked before.
+    /// Marks it; true if it was not marked before. A blob that became known later has a place too.
     pub fn mark(&mut self, place: Place) -> bool {
-        let word = &mut self.bits[place.shard][place.at / 64];
+        let words = &mut self.bits[place.shard];
+        if words.len() <= place.at / 64 {
+            words.resize(place.at / 64 + 1, 0);
+        }
+        let word = &mut words[place.at / 64];
         let bit = 1 << (place.at % 64);
         let new = *word & bit == 0;
         *word |= bit;

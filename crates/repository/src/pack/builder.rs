@@ -14,7 +14,7 @@ use crate::format::{BlobType, HeaderEntry, IndexBlob, IndexPack, PACK_TRAILER, S
 use crate::limits::MAX_PACK_ENTRIES;
 
 /// Room beyond the pack size for the last blob and the header; a bigger blob makes the buffer grow.
-const ROOM: usize = 9 << 20;
+pub(super) const ROOM: usize = 9 << 20;
 
 /// A finished pack: its bytes, its id and what an index says about it.
 #[derive(Debug)]

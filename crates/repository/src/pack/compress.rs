@@ -80,12 +80,15 @@ impl Codec {
     }
 
     /// Compresses and appends to `out`.
-    pub fn compress_append(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// Of zstd. The bound is its own, so the result always fits, but memory may be short.
+    pub fn compress_append(&mut self, plain: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
         let start = out.len();
         out.resize(start + zstd_safe::compress_bound(plain.len()), 0);
-        // The bound is zstd's own, so the result always fits.
-        let length = self.compressor.compress_to_buffer(plain, &mut out[start..]).unwrap_or(0);
+        let length = self.compressor.compress_to_buffer(plain, &mut out[start..])?;
         out.truncate(start + length);
+        Ok(())
     }
 
     /// Decompresses a frame whose plain length is known; refuses any other length.
@@ -164,7 +167,7 @@ mod tests {
         let plain = b"abcabcabcabcabcabcabcabcabcabc".repeat(1000);
         with_codec(|codec| {
             let mut sealed = vec![9];
-            codec.compress_append(&plain, &mut sealed);
+            codec.compress_append(&plain, &mut sealed).unwrap();
             let mut out = Vec::new();
             codec.decompress_exact(&sealed[1..], plain.len(), &mut out).unwrap();
             assert_eq!(out, plain);

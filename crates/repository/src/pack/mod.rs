@@ -3,6 +3,7 @@
 mod builder;
 pub(crate) mod compress;
 mod fetch;
+mod flush;
 mod header;
 mod open;
 mod reader;
@@ -14,7 +15,7 @@ use builder::PackBuilder;
 pub use fetch::FetchedPack;
 pub(crate) use header::{parse_pack, read_pack_header};
 pub use open::BlobScratch;
-pub(crate) use open::open_blob;
+pub(crate) use open::{WRONG_SUM, open_blob, open_unchecked};
 pub use reader::BlobReader;
 pub use saver::{BlobSaver, SaveTotals, SavedBlob, SaverOptions};
 

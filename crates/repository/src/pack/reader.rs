@@ -5,23 +5,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::open::BlobScratch;
+use super::open::with_scratch;
 use super::tree_cache::TreeCache;
 use super::{FetchedPack, PackedBlob, open_blob};
 use crate::control::{Control, Event};
 use crate::error::{Error, Result};
 use crate::format::{BlobType, Tree};
 use crate::index::{BlobLocation, Index};
+use crate::memory::MemoryBudget;
 use crate::objects::FileType;
 use crate::{BlobId, PackId, Repository, TreeId};
 
-/// Reads blobs of one repository. Cheap to clone; the clones share a cache of tree packs.
+/// Reads blobs of one repository. Cheap to clone; the clones share a cache of parts of tree packs.
 #[derive(Debug, Clone)]
 pub struct BlobReader {
     repository: Repository,
     index: Arc<Index>,
     control: Control,
-    trees: Arc<TreeCache>,
+    trees: TreeCache,
     runtime: Handle,
 }
 
@@ -33,7 +34,7 @@ impl Repository {
             repository: self.clone(),
             index,
             control: control.clone(),
-            trees: Arc::default(),
+            trees: TreeCache::new(self.memory()),
             runtime: Handle::current(),
         }
     }
@@ -46,46 +47,56 @@ impl BlobReader {
         &self.index
     }
 
+    pub(crate) fn memory(&self) -> &MemoryBudget {
+        self.repository.memory()
+    }
+
     /// Reads one blob. Every copy that the index knows is tried before it is given up.
     ///
     /// # Errors
     /// [`Error::BlobUnreadable`] if there is no readable copy; of the store if it does not let us look; [`Error::Cancelled`].
     pub async fn load_blob(&self, blob_type: BlobType, id: &BlobId) -> Result<Bytes> {
+        self.load_with(blob_type, id, Bytes::copy_from_slice).await
+    }
+
+    /// Reads one blob and makes something of it where it lies.
+    async fn load_with<T>(&self, blob_type: BlobType, id: &BlobId, make: impl Fn(&[u8]) -> T) -> Result<T> {
         let unreadable = |reason: String| Error::BlobUnreadable { blob_type, id: *id, reason };
         let Some(first) = self.index.locate(blob_type, id) else {
             return Err(unreadable("the index does not have it".into()));
         };
-        let first_error = match self.load_copy(blob_type, id, &first).await {
-            Ok(plain) => return Ok(plain),
+        let first_error = match self.load_copy(blob_type, id, &first, &make).await {
+            Ok(made) => return Ok(made),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => error,
         };
         for copy in self.index.other_copies(blob_type, id) {
-            if let Ok(plain) = self.load_copy(blob_type, id, &copy).await {
+            if let Ok(made) = self.load_copy(blob_type, id, &copy, &make).await {
                 self.control.emit(Event::Damaged { key: FileType::Pack.key(&first.pack), reason: first_error.to_string() });
-                return Ok(plain);
+                return Ok(made);
             }
         }
         if first_error.is_damage() { Err(unreadable(first_error.to_string())) } else { Err(first_error) }
     }
 
-    async fn load_copy(&self, blob_type: BlobType, id: &BlobId, location: &BlobLocation) -> Result<Bytes> {
+    async fn load_copy<T>(
+        &self,
+        blob_type: BlobType,
+        id: &BlobId,
+        location: &BlobLocation,
+        make: impl Fn(&[u8]) -> T,
+    ) -> Result<T> {
         let (start, end) = (u64::from(location.offset), u64::from(location.offset) + u64::from(location.length));
-        let whole = match blob_type {
-            BlobType::Tree => self.trees.pack(&self.repository, &location.pack, &self.control).await?,
-            BlobType::Data => None,
+        let (repository, pack) = (&self.repository, location.pack);
+        let key = || FileType::Pack.key(&pack);
+        let sealed = match blob_type {
+            BlobType::Tree => self.trees.read(repository, pack, start, end, &self.control).await?,
+            BlobType::Data => repository.objects().get_range(&pack, start, end, &self.control).await?,
         };
-        let key = || FileType::Pack.key(&location.pack);
-        let sealed = match whole {
-            Some(pack) if pack.len() as u64 >= end => {
-                pack.slice(location.offset as usize..location.offset as usize + location.length as usize)
-            }
-            Some(_) => return Err(Error::damaged(key(), "it ends before the blob")),
-            None => self.repository.objects().get_range(&location.pack, start, end, &self.control).await?,
-        };
-        let mut scratch = BlobScratch::default();
-        let opened = open_blob(self.repository.cipher(), &sealed, (blob_type, *id, location.uncompressed_length), &mut scratch)?;
-        opened.map(Bytes::copy_from_slice).map_err(|reason| Error::damaged(key(), format!("blob {id}: {reason}")))
+        with_scratch(|scratch| {
+            let opened = open_blob(repository.cipher(), &sealed, (blob_type, *id, location.uncompressed_length), scratch)?;
+            opened.map(make).map_err(|reason| Error::damaged(key(), format!("blob {id}: {reason}")))
+        })
     }
 
     /// Reads and parses a tree.
@@ -93,7 +104,7 @@ impl BlobReader {
     /// # Errors
     /// As [`Self::load_blob`], or [`Error::InvalidTree`].
     pub async fn load_tree(&self, id: &TreeId) -> Result<Tree> {
-        Tree::parse(&self.load_blob(BlobType::Tree, id).await?)
+        self.load_with(BlobType::Tree, id, Tree::parse).await?
     }
 
     /// Reads the parts of a pack that hold these blobs; open them with [`FetchedPack::decode`].

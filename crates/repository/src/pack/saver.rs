@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::PackBuilder;
+use super::builder::ROOM;
 use super::compress::with_codec;
+use super::flush::write_index_in_time;
 use super::open::BlobScratch;
 use super::upload::{Uploads, upload};
 use crate::buffer::BufferPool;
@@ -18,6 +21,7 @@ use crate::format::{BlobType, Id};
 use crate::index::{Index, IndexWriter};
 use crate::limits;
 use crate::lock::LockHandle;
+use crate::memory::Share;
 use crate::{BlobId, Repository};
 
 /// How packs are made and uploaded.
@@ -51,6 +55,42 @@ impl Default for SaverOptions {
     }
 }
 
+impl SaverOptions {
+    /// Bytes of a pack that is filled.
+    fn pack_memory(&self) -> u64 {
+        (self.pack_size as usize + ROOM) as u64
+    }
+
+    /// Bytes of all packs that are filled: those of data and the one of trees.
+    fn filling_memory(&self) -> u64 {
+        self.pack_memory() * (self.open_packs as u64 + 1)
+    }
+
+    /// All that a saver holds at most, in bytes.
+    fn memory(&self) -> u64 {
+        self.filling_memory() + (self.upload_memory as u64).max(self.pack_memory())
+    }
+
+    /// The same in at most so many bytes: fewer packs are filled at a time, then smaller ones, and the rest is for uploads.
+    fn within(self, bytes: u64) -> Self {
+        let upload_memory = bytes.saturating_sub(self.filling_memory()).min(self.upload_memory as u64);
+        if upload_memory >= self.pack_memory() {
+            Self { upload_memory: usize::try_from(upload_memory).unwrap_or(usize::MAX), ..self }
+        } else if self.open_packs > 1 {
+            Self { open_packs: self.open_packs - 1, ..self }.within(bytes)
+        } else if self.pack_size > limits::MIN_PACK_SIZE {
+            Self { pack_size: (self.pack_size / 2).max(limits::MIN_PACK_SIZE), ..self }.within(bytes)
+        } else {
+            Self { upload_memory: self.pack_size as usize, ..self }
+        }
+    }
+
+    /// The least with which packs can be made.
+    fn least_memory() -> u64 {
+        Self { pack_size: limits::MIN_PACK_SIZE, open_packs: 1, upload_memory: 0, ..Self::default() }.memory()
+    }
+}
+
 /// What became of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavedBlob {
@@ -75,6 +115,8 @@ pub struct SaveTotals {
     pub bytes_stored: u64,
     /// Packs acknowledged by the store.
     pub packs: u64,
+    /// Bytes of these packs.
+    pub pack_bytes: u64,
 }
 
 /// Saves blobs into a repository. Cheap to clone; all clones share the open packs.
@@ -83,7 +125,7 @@ pub struct BlobSaver {
     shared: Arc<Shared>,
 }
 
-type PackSlot = Mutex<Option<PackBuilder>>;
+pub(super) type PackSlot = Mutex<Option<PackBuilder>>;
 
 pub(super) struct Shared {
     pub repository: Repository,
@@ -93,10 +135,14 @@ pub(super) struct Shared {
     pub options: SaverOptions,
     pub index_writer: IndexWriter,
     pub uploads: Uploads,
+    /// Cancelled when nothing more may be written: the saver is gone, or its flush has given up.
+    pub ended: CancellationToken,
+    /// Held for as long as there may be packs.
+    _memory: Share,
+    pub data: Vec<PackSlot>,
+    pub tree: Vec<PackSlot>,
     runtime: Handle,
     pool: Arc<BufferPool>,
-    data: Vec<PackSlot>,
-    tree: Vec<PackSlot>,
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
     data_blobs: AtomicU64,
@@ -129,30 +175,35 @@ impl Repository {
         let slots = |count: usize| (0..count.max(1)).map(|_| Mutex::new(None)).collect();
         let options = SaverOptions {
             pack_size: options.pack_size.clamp(limits::MIN_PACK_SIZE, limits::MAX_PACK_SIZE),
+            open_packs: options.open_packs.max(1),
             compress: options.compress && self.version() >= 2,
             ..options
         };
-        Ok(BlobSaver {
-            shared: Arc::new(Shared {
-                repository: self.clone(),
-                index,
-                lock,
-                control: control.clone(),
-                index_writer: IndexWriter::default(),
-                uploads: Uploads::new(options.uploads_in_flight, options.upload_memory),
-                runtime,
-                pool: Arc::default(),
-                data: slots(options.open_packs),
-                tree: slots(1),
-                failed: AtomicBool::new(false),
-                failure: Mutex::new(None),
-                data_blobs: AtomicU64::new(0),
-                tree_blobs: AtomicU64::new(0),
-                bytes_added: AtomicU64::new(0),
-                bytes_stored: AtomicU64::new(0),
-                options,
-            }),
-        })
+        let memory = self.memory().draw(SaverOptions::least_memory(), options.memory());
+        let options = options.within(memory.bytes());
+        let shared = Arc::new(Shared {
+            repository: self.clone(),
+            index,
+            lock,
+            control: control.clone(),
+            index_writer: IndexWriter::default(),
+            uploads: Uploads::new(options.uploads_in_flight, options.upload_memory),
+            ended: CancellationToken::new(),
+            _memory: memory,
+            data: slots(options.open_packs),
+            tree: slots(1),
+            runtime,
+            pool: Arc::default(),
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            data_blobs: AtomicU64::new(0),
+            tree_blobs: AtomicU64::new(0),
+            bytes_added: AtomicU64::new(0),
+            bytes_stored: AtomicU64::new(0),
+            options,
+        });
+        shared.runtime.spawn(write_index_in_time(Arc::downgrade(&shared), shared.ended.clone()));
+        Ok(BlobSaver { shared })
     }
 }
 
@@ -218,22 +269,14 @@ impl BlobSaver {
 
     /// Closes all packs, waits until the store has acknowledged everything, and writes the rest of the index.
     ///
-    /// It works after cancellation as well, so that work done is work kept, but gives up after [`limits::CANCELLED_FLUSH`].
+    /// Whatever happens, the packs that the store has are indexed if it lets us: work done is work kept. After a cancellation
+    /// uploads go on for [`limits::CANCELLED_UPLOADS`] and are then given up.
     ///
     /// # Errors
     /// What made an upload fail; [`Error::Cancelled`] if the time after a cancellation was not enough.
     pub async fn flush(&self) -> Result<SaveTotals> {
-        let shared = &self.shared;
-        let work = shared.flush();
-        if !shared.control.cancelled().is_cancelled() {
-            tokio::pin!(work);
-            tokio::select! {
-                flushed = &mut work => return flushed,
-                () = shared.control.cancelled().cancelled() => {}
-            }
-            return tokio::time::timeout(limits::CANCELLED_FLUSH, work).await.unwrap_or(Err(Error::Cancelled));
-        }
-        tokio::time::timeout(limits::CANCELLED_FLUSH, work).await.unwrap_or(Err(Error::Cancelled))
+        self.shared.flush().await?;
+        Ok(self.totals())
     }
 
     /// [`Self::flush`] for a thread outside the runtime.
@@ -247,23 +290,31 @@ impl BlobSaver {
 
 impl Shared {
     fn check(&self) -> Result<()> {
-        if self.failed.load(Relaxed) {
+        if self.has_failed() {
             return Err(self.failure());
         }
         self.control.check()?;
         self.lock.check()
     }
 
-    /// Remembers the first failure and says it to whoever comes next.
+    /// Remembers the first failure and says it to whoever comes next. A cancellation is none: what is packed can still be
+    /// uploaded and indexed. Either way the index has claims from now on that may not be kept.
     pub fn fail(&self, error: Error) -> Error {
         self.index.spoil();
+        if matches!(error, Error::Cancelled) {
+            return error;
+        }
         let mut failure = self.failure.lock();
         let first = failure.get_or_insert(error).clone();
         self.failed.store(true, Relaxed);
         first
     }
 
-    fn failure(&self) -> Error {
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    pub fn failure(&self) -> Error {
         self.failure.lock().clone().unwrap_or_else(|| Error::internal("the saver failed before"))
     }
 
@@ -286,12 +337,14 @@ impl Shared {
     }
 
     fn totals(&self) -> SaveTotals {
+        let (packs, pack_bytes) = self.uploads.acknowledged();
         SaveTotals {
             data_blobs: self.data_blobs.load(Relaxed),
             tree_blobs: self.tree_blobs.load(Relaxed),
             bytes_added: self.bytes_added.load(Relaxed),
             bytes_stored: self.bytes_stored.load(Relaxed),
-            packs: self.uploads.acknowledged(),
+            packs,
+            pack_bytes,
         }
     }
 
@@ -320,55 +373,17 @@ impl Shared {
     }
 
     /// Closes a pack and hands it to the uploads; waits while they are behind.
-    fn send(self: &Arc<Self>, pack: PackBuilder) -> Result<()> {
+    pub fn send(self: &Arc<Self>, pack: PackBuilder) -> Result<()> {
         let finished = pack.finish(self.repository.cipher())?;
         self.uploads.wait_for_room(finished.bytes.used(), &self.control)?;
         self.runtime.spawn(upload(Arc::clone(self), finished));
         Ok(())
     }
+}
 
-    async fn flush(self: &Arc<Self>) -> Result<SaveTotals> {
-        if self.failed.load(Relaxed) {
-            return Err(self.failure());
-        }
-        let shared = Arc::clone(self);
-        tokio::task::spawn_blocking(move || shared.close_packs())
-            .await
-            .map_err(Error::internal)?
-            .map_err(|error| self.fail(error))?;
-        self.uploads.wait_until_idle().await;
-        if self.failed.load(Relaxed) {
-            return Err(self.failure());
-        }
-        self.lock.check()?;
-        self.index_writer.write(&self.repository, self.index_writer.rest()).await.map_err(|error| self.fail(error))?;
-        Ok(self.totals())
-    }
-
-    /// Sends off all open packs, small ones together.
-    fn close_packs(self: &Arc<Self>) -> Result<()> {
-        for slots in [&self.data, &self.tree] {
-            let mut open: Vec<PackBuilder> = slots.iter().filter_map(|slot| slot.lock().take()).collect();
-            open.sort_by_key(PackBuilder::size);
-            let mut merged: Option<PackBuilder> = None;
-            for pack in open {
-                merged = Some(match merged {
-                    Some(mut target) if target.size() + pack.size() <= self.options.pack_size as usize => {
-                        target.append_pack(&pack)?;
-                        target
-                    }
-                    Some(full) => {
-                        self.send(full)?;
-                        pack
-                    }
-                    None => pack,
-                });
-            }
-            if let Some(last) = merged {
-                self.send(last)?;
-            }
-        }
-        Ok(())
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.ended.cancel();
     }
 }
 
@@ -382,4 +397,33 @@ fn pick(slots: &[PackSlot]) -> MutexGuard<'_, Option<PackBuilder>> {
         TURN.set(turn.wrapping_add(1));
         slots[turn % slots.len()].lock()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Engine §5: with less memory uploads wait sooner, then fewer packs are filled at a time, then smaller ones.
+    #[test]
+    fn a_saver_keeps_within_its_share() {
+        let all = SaverOptions { open_packs: 4, ..SaverOptions::default() };
+        let within = |mebibytes: u64| {
+            let options = all.within(mebibytes * MIB);
+            (options.open_packs, u64::from(options.pack_size) / MIB, options.upload_memory as u64 / MIB)
+        };
+        assert_eq!(all.memory(), (5 * 25 + 64) * MIB);
+        assert_eq!(within(1000), (4, 16, 64));
+        assert_eq!(within(170), (4, 16, 45));
+        assert_eq!(within(100), (2, 16, 25));
+        assert_eq!(within(60), (1, 8, 26));
+        assert_eq!(within(39), (1, 4, 13));
+        assert_eq!(within(0), (1, 4, 4), "the least, of which a pack alone may always be uploaded");
+        assert_eq!(SaverOptions::least_memory(), 39 * MIB);
+        for mebibytes in 39..300 {
+            let options = all.within(mebibytes * MIB);
+            assert!(options.memory() <= mebibytes * MIB, "{mebibytes} MiB: {options:?}");
+        }
+    }
 }

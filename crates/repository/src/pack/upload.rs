@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -12,7 +12,7 @@ use super::builder::FinishedPack;
 use super::saver::Shared;
 use crate::control::{Control, Counters};
 use crate::error::{Error, Result};
-use crate::limits::CANCELLED_FLUSH;
+use crate::limits;
 use crate::objects::FileType;
 
 /// How often a waiting producer looks whether it was cancelled.
@@ -33,6 +33,7 @@ pub(super) struct Uploads {
     room: Condvar,
     idle: Notify,
     acknowledged: AtomicU64,
+    acknowledged_bytes: AtomicU64,
 }
 
 impl Uploads {
@@ -44,19 +45,17 @@ impl Uploads {
             room: Condvar::new(),
             idle: Notify::new(),
             acknowledged: AtomicU64::new(0),
+            acknowledged_bytes: AtomicU64::new(0),
         }
     }
 
-    /// Blocks until a pack of `bytes` may be uploaded; a pack alone always may. A cancelled producer waits only as long as a
-    /// cancelled flush does, for the pack it holds is finished work.
+    /// Blocks until a pack of `bytes` may be uploaded; a pack alone always may. After a cancellation it goes on for
+    /// [`limits::CANCELLED_UPLOADS`], for the pack is finished work.
     pub fn wait_for_room(&self, bytes: usize, control: &Control) -> Result<()> {
-        let mut give_up: Option<Instant> = None;
         let mut in_flight = self.in_flight.lock();
         while in_flight.packs > 0 && (in_flight.packs >= self.most_packs || in_flight.bytes + bytes > self.most_bytes) {
             self.room.wait_for(&mut in_flight, LOOK);
-            if control.cancelled().is_cancelled()
-                && Instant::now() > *give_up.get_or_insert_with(|| Instant::now() + CANCELLED_FLUSH)
-            {
+            if control.is_over(limits::CANCELLED_UPLOADS) {
                 return Err(Error::Cancelled);
             }
         }
@@ -88,15 +87,19 @@ impl Uploads {
         }
     }
 
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Relaxed)
+    /// Packs that the store has acknowledged, and their bytes.
+    pub fn acknowledged(&self) -> (u64, u64) {
+        (self.acknowledged.load(Relaxed), self.acknowledged_bytes.load(Relaxed))
     }
 }
 
 /// Uploads one pack from its own buffer, makes sure that the store has it, and only then lets the index name it.
 pub(super) async fn upload(shared: Arc<Shared>, pack: FinishedPack) {
     let _place = Place { shared: Arc::clone(&shared), size: pack.bytes.used() };
-    if let Err(error) = try_upload(&shared, pack).await {
+    // Given up together with the flush that waits for it: nothing is written once the lock may be gone.
+    if let Some(Err(error)) = shared.ended.run_until_cancelled(try_upload(&shared, pack)).await
+        && !planted!(FailedUploadForgotten)
+    {
         shared.fail(error);
     }
 }
@@ -117,24 +120,18 @@ async fn try_upload(shared: &Shared, pack: FinishedPack) -> Result<()> {
     let FinishedPack { bytes, index } = pack;
     let size = bytes.used() as u64;
     shared.lock.check()?;
-    let objects = shared.repository.objects();
-    objects.put(FileType::Pack, &index.id, Bytes::from_owner(bytes)).await?;
+    let (objects, bytes) = (shared.repository.objects(), Bytes::from_owner(bytes));
     if shared.options.verify_uploads {
-        let lied = |reason: String| Error::StoreLied { key: FileType::Pack.key(&index.id), reason };
-        match objects.head(FileType::Pack, &index.id).await? {
-            Some(listed) if listed.size == size => {}
-            Some(listed) => return Err(lied(format!("it has {} bytes instead of {size}", listed.size))),
-            None => return Err(lied("it is not there".into())),
-        }
+        objects.put_verified(FileType::Pack, &index.id, bytes).await?;
+    } else {
+        objects.put(FileType::Pack, &index.id, bytes).await?;
     }
     let counters = shared.control.counters();
     Counters::add(&counters.packs_uploaded, 1);
     Counters::add(&counters.bytes_uploaded, size);
     Counters::add(&shared.uploads.acknowledged, 1);
+    Counters::add(&shared.uploads.acknowledged_bytes, size);
     shared.index.publish(&index);
-    if let Some(packs) = shared.index_writer.add(index) {
-        shared.lock.check()?;
-        shared.index_writer.write(&shared.repository, packs).await?;
-    }
-    Ok(())
+    shared.index_writer.push(index);
+    shared.write_due_index().await
 }

@@ -11,6 +11,7 @@ use crate::control::Control;
 use crate::crypto::{Cipher, MasterKey};
 use crate::error::{Error, Result};
 use crate::format::{Config, Id};
+use crate::memory::MemoryBudget;
 use crate::objects::{CreateMode, FileType, Objects};
 
 /// The config has no id in its name.
@@ -25,6 +26,15 @@ impl Repository {
     /// [`Error::RepositoryExists`] if there is a config, a snapshot, an index or a key of another password: whatever is left of a
     /// damaged repository is not built over.
     pub async fn init(
+        store: Arc<dyn ObjectStore>,
+        password: &SecretString,
+        options: &InitOptions,
+        control: &Control,
+    ) -> Result<Self> {
+        control.finish(Self::make(store, password, options, control)).await
+    }
+
+    async fn make(
         store: Arc<dyn ObjectStore>,
         password: &SecretString,
         options: &InitOptions,
@@ -45,7 +55,8 @@ impl Repository {
         let cipher = Cipher::new(&key)?;
         create_config(&objects, &config, &cipher, options.create_mode, &key_id, control).await?;
         tracing::info!(repository = %config.id, "repository initialised");
-        Ok(Self { inner: Arc::new(Inner { objects, config, polynomial, key: KeyHolder(key), cipher, key_id }) })
+        let memory = MemoryBudget::default();
+        Ok(Self { inner: Arc::new(Inner { objects, config, polynomial, key: KeyHolder(key), cipher, key_id, memory }) })
     }
 }
 
@@ -65,7 +76,7 @@ async fn key_for(
         let id = keys::write_key(objects, &key, password, options).await?;
         return Ok((key, id));
     };
-    match keys::find_key(objects, password, control).await {
+    match keys::find_key(objects, password, None, control).await {
         Ok(found) => Ok(found),
         Err(Error::WrongPassword { .. } | Error::Damaged { .. } | Error::BeyondLimit { .. }) => {
             Err(exists(FileType::Key, &left_over.id))

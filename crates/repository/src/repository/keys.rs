@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::{InitOptions, Repository};
-use crate::control::Control;
+use crate::control::{Control, Event};
 use crate::crypto::{Cipher, MasterKey, ScryptParameters, derive_key};
 use crate::error::{Error, Result};
 use crate::format::{Id, KeyFile, MasterKeyFile};
@@ -34,7 +34,7 @@ impl Repository {
     /// # Errors
     /// Of the store; [`Error::Damaged`] if the key does not open afterwards.
     pub async fn add_key(&self, password: &SecretString, options: &InitOptions, control: &Control) -> Result<Id> {
-        let id = write_key(self.objects(), &self.inner.key.0, password, options).await?;
+        let id = control.finish(write_key(self.objects(), &self.inner.key.0, password, options)).await?;
         let file = read_key(self.objects(), &id, control).await?;
         let opened = open_key(file, password.clone()).await?;
         if opened.is_none_or(|key| key.encrypt != self.inner.key.0.encrypt) {
@@ -90,7 +90,9 @@ pub(super) async fn write_key(objects: &Objects, key: &MasterKey, password: &Sec
 fn make_key_file(key: &MasterKey, password: &SecretString, options: &InitOptions) -> Result<KeyFile> {
     let parameters = options.scrypt.parameters()?;
     let mut salt = vec![0; SALT];
-    crate::crypto::random_bytes(&mut salt)?;
+    if !rehearsed!(&mut salt, b"salt") {
+        crate::crypto::random_bytes(&mut salt)?;
+    }
     let derived = derive_key(password, &salt, parameters)?;
     let plain = MasterKeyFile {
         mac: crate::format::MacKeyFile { k: key.mac_k.to_vec(), r: key.mac_r.to_vec() },
@@ -98,7 +100,7 @@ fn make_key_file(key: &MasterKey, password: &SecretString, options: &InitOptions
     };
     let plain = Zeroizing::new(serde_json::to_vec(&plain).map_err(Error::internal)?);
     Ok(KeyFile {
-        created: jiff::Timestamp::now().to_string(),
+        created: the_time!().to_string(),
         username: options.username.clone(),
         hostname: options.hostname.clone(),
         kdf: "scrypt".into(),
@@ -110,33 +112,52 @@ fn make_key_file(key: &MasterKey, password: &SecretString, options: &InitOptions
     })
 }
 
-/// Tries the keys, at most [`MAX_KEYS`] of them.
-pub(super) async fn find_key(objects: &Objects, password: &SecretString, control: &Control) -> Result<(MasterKey, Id)> {
+/// Tries the keys, at most [`MAX_KEYS`] of them: the password must open it, and it must open the config if there is one. A key
+/// that does not is that of a rival who lost the race to initialise and was killed before it took its key back.
+pub(super) async fn find_key(
+    objects: &Objects,
+    password: &SecretString,
+    config: Option<&[u8]>,
+    control: &Control,
+) -> Result<(MasterKey, Id)> {
     let mut listed = objects.list(FileType::Key, control).await?;
     if listed.is_empty() {
         return Err(Error::damaged("keys", "the repository has a config but no key"));
     }
     listed.sort_by_key(|key| key.modified);
     let mut tried = 0;
-    let mut damage = None;
+    let (mut damage, mut rival) = (None, None);
     for candidate in listed.iter().take(MAX_KEYS) {
         control.check()?;
         let opened = match read_key(objects, &candidate.id, control).await {
-            Ok(file) => open_key(file, password.clone()).await,
+            // scrypt cannot be stopped, but it need not be waited for.
+            Ok(file) => control.run(open_key(file, password.clone())).await,
             Err(error) => Err(error),
         };
         match opened {
-            Ok(Some(key)) => return Ok((key, candidate.id)),
+            Ok(Some(key)) if config.is_none_or(|sealed| is_sealed_with(&key, sealed)) => return Ok((key, candidate.id)),
+            Ok(Some(key)) => rival = rival.or(Some((key, candidate.id))),
             Ok(None) => tried += 1,
             // One damaged or hostile key must not keep the others from opening the repository.
-            Err(error @ (Error::Damaged { .. } | Error::BeyondLimit { .. })) => damage = Some(error),
+            Err(error @ (Error::Damaged { .. } | Error::BeyondLimit { .. })) => {
+                control.emit(Event::Damaged { key: FileType::Key.key(&candidate.id), reason: error.to_string() });
+                damage = Some(error);
+            }
             Err(error) => return Err(error),
         }
+    }
+    // It opens nothing, which is then said of the config.
+    if let Some(found) = rival {
+        return Ok(found);
     }
     match damage {
         Some(error) if tried == 0 => Err(error),
         _ => Err(Error::WrongPassword { keys: tried }),
     }
+}
+
+fn is_sealed_with(key: &MasterKey, sealed: &[u8]) -> bool {
+    Cipher::new(key).is_ok_and(|cipher| cipher.open_into(sealed, &mut Vec::new()).is_ok())
 }
 
 async fn read_key(objects: &Objects, id: &Id, control: &Control) -> Result<KeyFile> {

@@ -16,12 +16,20 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    directories::DirectoryRecord,
     file::{FileTarget, Standing, has_content, is_hole},
+    links::LaterName,
     report::add,
-    restorer::Restorer,
+    restorer::{Restorer, joined},
     settle::{Subject, settle},
 };
-use crate::{BlobId, Counters, PackId, error::Result, format::BlobType, index::BlobLocation, source::content::file_size};
+use crate::{
+    BlobId, Counters, PackId,
+    error::{Error, Result},
+    format::BlobType,
+    index::BlobLocation,
+    source::{content::file_size, handles::Place},
+};
 
 /// Where a blob is wanted: a file of the batch and an offset in it.
 pub(super) type Use = (u32, u64);
@@ -41,41 +49,89 @@ struct Part {
     length: u64,
 }
 
+/// Bytes that a batch of files and directories takes in memory, about. One is restored while the next is collected. A pack that is
+/// needed by files of two batches is read twice, which is rare, because files that were backed up together lie together.
+pub(super) const BATCH_MEMORY: usize = 24 << 20;
+
+/// What a part of a file takes besides its id: the plan of where its blob goes.
+const PART_MEMORY: usize = 200;
+
+/// What a walk has collected and that is restored together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) files: Vec<FileTarget>,
+    /// Further names of files of this batch or an earlier one.
+    pub(super) names: Vec<LaterName>,
+    /// Directories in which nothing will be made any more, those further down first.
+    pub(super) directories: Vec<DirectoryRecord>,
+    /// Bytes that all this takes, about.
+    pub(super) memory: usize,
+}
+
+impl Batch {
+    pub(super) fn add_file(&mut self, file: FileTarget) {
+        let parts = file.node.content.as_ref().map_or(0, Vec::len);
+        self.memory += size_of::<FileTarget>() + file.node.name.len() + parts * (size_of::<BlobId>() + PART_MEMORY);
+        self.files.push(file);
+    }
+
+    pub(super) fn add_name(&mut self, name: LaterName) {
+        self.memory += size_of::<LaterName>();
+        self.names.push(name);
+    }
+
+    pub(super) fn add_directory(&mut self, record: DirectoryRecord) {
+        self.memory += size_of::<DirectoryRecord>() + size_of::<Place>();
+        self.directories.push(record);
+    }
+}
+
 impl Restorer {
+    /// Restores what a walk has collected: files, then their further names, then the metadata of the directories that are complete.
+    pub(super) fn restore_batch(&self, batch: Batch) -> Result<()> {
+        let Batch { files, names, directories, memory: _ } = batch;
+        self.restore_files(&files)?;
+        drop(files);
+        self.link_names(names)?;
+        self.settle_directories(directories)
+    }
+
     /// Restores files with all there is to them.
-    pub(super) fn restore_files(&self, files: &[FileTarget]) -> Result<()> {
-        if files.is_empty() {
-            return Ok(());
-        }
+    fn restore_files(&self, files: &[FileTarget]) -> Result<()> {
         let plans: Mutex<HashMap<PackId, PackPlan>> = Mutex::default();
-        let next = AtomicUsize::new(0);
-        self.in_parallel(|| {
-            let mut buffer = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Relaxed);
-                let Some(file) = files.get(number) else { return Ok(()) };
-                self.check()?;
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
-                self.prepare(number, file, &plans, &mut buffer);
-            }
+        self.for_each(files, |number, file, buffer| {
+            let number = u32::try_from(number).map_err(Error::internal)?;
+            self.prepare(number, file, &plans, buffer);
+            Ok(())
         })?;
         let mut packs: Vec<PackPlan> = plans.into_inner().into_values().collect();
         packs.sort_by_key(|plan| plan.first_file);
         self.fetch_packs(files, &packs)
     }
 
-    /// Runs the same work on all threads; the first error counts.
-    pub(super) fn in_parallel(&self, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    /// Does the same with each item, on all threads, each of which has something of its own; the first error counts.
+    pub(super) fn for_each<T: Sync, S: Default>(
+        &self,
+        items: &[T],
+        work: impl Fn(usize, &T, &mut S) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let take_some = || {
+            let mut own = S::default();
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                let Some(item) = items.get(number) else { return Ok(()) };
+                self.check()?;
+                work(number, item, &mut own)?;
+            }
+        };
+        let threads = self.workers.min(items.len());
+        if threads < 2 {
+            return take_some();
+        }
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.workers).map(|_| scope.spawn(&work)).collect();
-            threads
-                .into_iter()
-                .map(|thread| {
-                    thread
-                        .join()
-                        .unwrap_or_else(|_| Err(crate::Error::Internal { reason: "a thread of the restore panicked".to_owned() }))
-                })
-                .fold(Ok(()), Result::and)
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(take_some)).collect();
+            threads.into_iter().map(|thread| joined(thread.join())).fold(Ok(()), Result::and)
         })
     }
 
@@ -86,13 +142,19 @@ impl Restorer {
             Ok(wanted) => wanted,
             Err(error) => {
                 file.failed.store(true, Relaxed);
-                self.failed(file.path(), "restore the file", &error);
+                // That we were stopped says nothing about the file.
+                if self.check().is_ok() {
+                    self.failed(file.path(), "restore the file", &error);
+                }
                 return;
             }
         };
         if wanted.is_empty() {
-            let is_unchanged = file.identity().is_some() && file.damage.lock().is_empty();
-            self.finish(file, is_unchanged);
+            let is_undamaged = file.damage.lock().is_empty();
+            if is_undamaged && file.is_whole(0, &[]) && self.restore_whole(file, &[]) {
+                return;
+            }
+            self.finish(file, is_undamaged && file.identity().is_some());
             return;
         }
         // It is opened again when its parts come; until then many others may be compared.
@@ -159,7 +221,7 @@ impl Restorer {
 
     /// The parts that must be written; what the target has already is left out.
     fn compare(&self, file: &FileTarget, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
-        match file.standing(&self.handles)? {
+        match file.standing(&self.handles, &self.control)? {
             Standing::Nothing => Ok(self.without_holes(file, parts)),
             Standing::File(handle, stat) => {
                 let differing = self.differing(&handle, file_size(&stat), parts, buffer)?;
@@ -174,7 +236,7 @@ impl Restorer {
                     return Ok(differing);
                 }
                 let directory = self.handles.open(&file.place)?;
-                super::target::clear(&self.handles, directory.as_fd(), &file.node.name)?;
+                super::target::clear(&self.handles, &self.control, directory.as_fd(), &file.node.name)?;
                 Ok(self.without_holes(file, all))
             }
         }
@@ -193,6 +255,7 @@ impl Restorer {
     fn differing(&self, handle: &OwnedFd, size: u64, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
         let mut differing = Vec::new();
         for part in parts {
+            self.check().map_err(io::Error::other)?;
             let is_there = part.offset + part.length <= size
                 && (part.id == self.zero_chunk.0 && is_hole(handle, part.offset, part.length)
                     || has_content(handle, part.offset, part.length as usize, &part.id, buffer)?);
@@ -219,6 +282,19 @@ impl Restorer {
         self.part_done(file);
     }
 
+    /// Restores a new file that has this content and nothing else. `false` if that cannot be done in one go.
+    pub(super) fn restore_whole(&self, file: &FileTarget, content: &[u8]) -> bool {
+        match file.create_whole(self, content) {
+            Ok(None) => return false,
+            Ok(Some(findings)) => {
+                self.written(content.len() as u64);
+                self.finished(file, findings, false);
+            }
+            Err(error) => self.file_failed(file, &error),
+        }
+        true
+    }
+
     /// Counts down the parts of a file and finishes it with the last one.
     pub(super) fn part_done(&self, file: &FileTarget) {
         if file.remaining.fetch_sub(1, AcqRel) == 1 {
@@ -229,9 +305,14 @@ impl Restorer {
     /// Gives a file its length and metadata and lets go of it.
     fn finish(&self, file: &FileTarget, was_unchanged: bool) {
         if !file.failed.load(Relaxed) {
-            let finished = file.open(&self.handles).and_then(|handle| {
+            let finished = file.open(&self.handles, &self.control).and_then(|handle| {
                 file.set_length(&handle)?;
-                Ok(settle(Subject::Open(handle.as_fd()), &file.node, self.policy, false))
+                let findings = settle(Subject::Open(handle.as_fd()), &file.node, self.policy, false);
+                if !was_unchanged {
+                    self.sync_late(&handle)?;
+                    self.note_written(&handle, file.node.size);
+                }
+                Ok(findings)
             });
             match finished {
                 Ok(findings) => self.finished(file, findings, was_unchanged),
@@ -254,8 +335,8 @@ impl Restorer {
         let counter = if was_unchanged { &self.counting.files_unchanged } else { &self.counting.files_restored };
         add(counter, 1);
         Counters::add(&self.control.counters().files_done, 1);
-        if let (Some(group), Some(identity)) = (file.group, file.identity()) {
-            self.groups.restored(group, identity);
+        if let (Some(group), Some(identity)) = (&file.group, file.identity()) {
+            group.restored(identity);
         }
     }
 }
@@ -275,7 +356,7 @@ impl<'a> OpenFiles<'a> {
 
     /// The open file of this number; the one that was opened longest ago may be closed for it.
     pub(super) fn open(&self, restorer: &Restorer, number: u32) -> io::Result<Arc<OwnedFd>> {
-        let handle = self.files[number as usize].open(&restorer.handles)?;
+        let handle = self.files[number as usize].open(&restorer.handles, &restorer.control)?;
         let mut ring = self.ring.lock();
         if ring.back() != Some(&number) {
             ring.push_back(number);

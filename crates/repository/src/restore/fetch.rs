@@ -1,9 +1,6 @@
 //! Reading packs and writing their blobs to where they are wanted.
 
-use std::sync::atomic::{
-    AtomicUsize,
-    Ordering::{AcqRel, Relaxed},
-};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::{
     batch::{OpenFiles, PackPlan, Use},
@@ -19,21 +16,15 @@ use crate::{
 };
 
 impl Restorer {
-    /// Reads each pack once, several at a time, and writes what it holds. No more packs are in memory than there are threads.
+    /// Reads each pack once, several at a time, and writes what it holds. No more of them is in memory than the budget allows.
     pub(super) fn fetch_packs(&self, files: &[FileTarget], packs: &[PackPlan]) -> Result<()> {
         let open_files = OpenFiles::new(files);
-        let next = AtomicUsize::new(0);
-        self.in_parallel(|| {
-            let mut scratch = BlobScratch::default();
-            while let Some(plan) = packs.get(next.fetch_add(1, Relaxed)) {
-                self.check()?;
-                if self.is_full.load(Relaxed) {
-                    self.give_up(files, plan);
-                } else {
-                    self.restore_pack(files, &open_files, plan, &mut scratch)?;
-                }
+        self.for_each(packs, |_, plan, scratch| {
+            if self.is_full.load(Relaxed) {
+                self.give_up(files, plan);
+                return Ok(());
             }
-            Ok(())
+            self.restore_pack(files, &open_files, plan, scratch)
         })
     }
 
@@ -53,6 +44,7 @@ impl Restorer {
             .collect();
         wanted.sort_by_key(|(blob, _)| blob.location.offset);
         let blobs: Vec<PackedBlob> = wanted.iter().map(|(blob, _)| *blob).collect();
+        let _held = self.pack_room.take(blobs.iter().map(|blob| u64::from(blob.location.length)).sum());
         let fetched = match self.reader.fetch_pack_blocking(plan.pack, &blobs) {
             Ok(fetched) => Ok(fetched),
             Err(error) if is_damage(&error) => Err(error),
@@ -98,6 +90,9 @@ impl Restorer {
     fn write_uses(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, uses: &[Use], plain: &[u8]) {
         for &(number, offset) in uses {
             let file = &files[number as usize];
+            if file.is_whole(offset, plain) && self.restore_whole(file, plain) {
+                continue;
+            }
             if !file.failed.load(Relaxed) {
                 let written = open_files.open(self, number).and_then(|handle| file.write(&handle, offset, plain));
                 match written {
@@ -110,7 +105,7 @@ impl Restorer {
     }
 
     /// Names a file whose writing failed, once.
-    fn file_failed(&self, file: &FileTarget, error: &std::io::Error) {
+    pub(super) fn file_failed(&self, file: &FileTarget, error: &std::io::Error) {
         if !file.failed.swap(true, AcqRel) {
             self.failed(file.path(), "write the file", error);
         }

@@ -15,8 +15,15 @@ use rustix::{
     io::Errno,
 };
 
-use super::{damage::Damage, target};
+use super::{
+    damage::Damage,
+    links::Group,
+    restorer::Restorer,
+    settle::{Finding, Subject, settle_new},
+    target,
+};
 use crate::{
+    Control,
     format::{Id, Node},
     source::{
         content::file_size,
@@ -36,7 +43,9 @@ pub(super) struct FileTarget {
     pub(super) place: Arc<Place>,
     pub(super) node: Node,
     /// The group of hard links of which this is the first name.
-    pub(super) group: Option<usize>,
+    pub(super) group: Option<Arc<Group>>,
+    /// Its directory is this run's own, so nothing stands there.
+    is_in_own: bool,
     /// Parts that are still to be written.
     pub(super) remaining: AtomicUsize,
     pub(super) failed: AtomicBool,
@@ -59,11 +68,12 @@ pub(super) enum Standing {
 }
 
 impl FileTarget {
-    pub(super) fn new(place: Arc<Place>, node: Node, group: Option<usize>) -> Self {
+    pub(super) fn new(place: Arc<Place>, node: Node, group: Option<Arc<Group>>, is_in_own: bool) -> Self {
         Self {
             place,
             node,
             group,
+            is_in_own,
             remaining: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             damage: Mutex::default(),
@@ -84,12 +94,15 @@ impl FileTarget {
     }
 
     /// Opens what stands there; removes what is no file.
-    pub(super) fn standing(&self, handles: &Handles) -> io::Result<Standing> {
+    pub(super) fn standing(&self, handles: &Handles, control: &Control) -> io::Result<Standing> {
+        if self.is_in_own {
+            return Ok(Standing::Nothing);
+        }
         let directory = handles.open(&self.place)?;
         let name = self.node.name.as_slice();
         let Some(stat) = target::look(directory.as_fd(), name)? else { return Ok(Standing::Nothing) };
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            target::clear(handles, directory.as_fd(), name)?;
+            target::clear(handles, control, directory.as_fd(), name)?;
             return Ok(Standing::Nothing);
         }
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -133,7 +146,7 @@ impl FileTarget {
     }
 
     /// The open file; it is made when it is first needed and opened again if it was closed to save handles.
-    pub(super) fn open(&self, handles: &Handles) -> io::Result<Arc<OwnedFd>> {
+    pub(super) fn open(&self, handles: &Handles, control: &Control) -> io::Result<Arc<OwnedFd>> {
         let mut slot = self.handle.lock();
         if let Some(handle) = &*slot {
             return Ok(handle.clone());
@@ -147,7 +160,7 @@ impl FileTarget {
             let create = || handles.open_beneath(directory.as_fd(), name, flags, Mode::RUSR | Mode::WUSR);
             match create() {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => {
-                    target::clear(handles, directory.as_fd(), name)?;
+                    target::clear(handles, control, directory.as_fd(), name)?;
                     create()?
                 }
                 other => other?,
@@ -160,6 +173,33 @@ impl FileTarget {
         let handle = Arc::new(handle);
         *slot = Some(handle.clone());
         Ok(handle)
+    }
+
+    /// Whether this is all of the content of a file that does not stand there.
+    pub(super) fn is_whole(&self, offset: u64, content: &[u8]) -> bool {
+        let parts = self.node.content.as_ref().map_or(0, Vec::len);
+        self.is_in_own && offset == 0 && parts <= 1 && content.len() as u64 == self.node.size
+    }
+
+    /// Makes the file with all there is to it in as few calls as there can be: most files of most trees are small. `None` if
+    /// something has taken its name.
+    pub(super) fn create_whole(&self, restorer: &Restorer, content: &[u8]) -> io::Result<Option<Vec<Finding>>> {
+        let directory = restorer.handles.open(&self.place)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let (mode, made) = restorer.maker.file(&self.node, restorer.policy);
+        let handle = match restorer.handles.open_beneath(directory.as_fd(), &self.node.name, flags, mode) {
+            Ok(handle) => handle,
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.write(&handle, 0, content)?;
+        self.set_length(&handle)?;
+        let (findings, stat) = settle_new(Subject::Open(handle.as_fd()), &self.node, restorer.policy, made);
+        restorer.sync_late(&handle)?;
+        if let Some(stat) = stat {
+            let _ = self.identity.set((stat.st_dev, stat.st_ino));
+        }
+        Ok(Some(findings))
     }
 
     /// Lets go of the handle until it is needed again.

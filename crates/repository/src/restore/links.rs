@@ -1,4 +1,4 @@
-//! Hard links: the first name of a file is restored as a file, the others are linked to it at the end.
+//! Hard links: the first name of a file is restored as a file, the others are linked to it when it is done.
 
 use std::{
     collections::HashMap,
@@ -18,18 +18,18 @@ use crate::{
     source::handles::Place,
 };
 
-/// Files with several names, by device and inode of the source.
+/// Files with several names of which not all have been met, by device and inode of the source.
 #[derive(Default)]
-pub(super) struct LinkGroups(Mutex<Groups>);
+pub(super) struct LinkGroups(Mutex<HashMap<(u64, u64), Names>>);
 
-#[derive(Default)]
-struct Groups {
-    by_inode: HashMap<(u64, u64), usize>,
-    groups: Vec<Arc<Group>>,
-    later: Vec<(usize, Arc<Place>, Vec<u8>)>,
+struct Names {
+    group: Arc<Group>,
+    met: u64,
+    expected: u64,
 }
 
-struct Group {
+/// A file with several names: the first one, which is restored.
+pub(super) struct Group {
     place: Arc<Place>,
     name: Vec<u8>,
     content: Id,
@@ -37,14 +37,21 @@ struct Group {
     restored: OnceLock<(u64, u64)>,
 }
 
+/// A further name of a file.
+pub(super) struct LaterName {
+    group: Arc<Group>,
+    place: Arc<Place>,
+    name: Vec<u8>,
+}
+
 /// What a file is among its names.
 pub(super) enum Joined {
     /// It has no other name, or none in the snapshot's sense.
     Alone,
     /// The first one: it is restored as a file, and its group is told when it is complete.
-    First(usize),
-    /// It will be linked to the first one at the end.
-    Later,
+    First(Arc<Group>),
+    /// It will be linked to the first one when that is restored.
+    Later(LaterName),
 }
 
 impl LinkGroups {
@@ -53,31 +60,39 @@ impl LinkGroups {
             return Joined::Alone;
         }
         let content = content_id(node);
-        let mut state = self.0.lock();
-        let next = state.groups.len();
-        let group = *state.by_inode.entry((node.device_id, node.inode)).or_insert(next);
-        if group == next {
-            state.groups.push(Arc::new(Group {
-                place: place.clone(),
-                name: node.name.clone(),
-                content,
-                restored: OnceLock::new(),
-            }));
+        let key = (node.device_id, node.inode);
+        let mut groups = self.0.lock();
+        let Some(names) = groups.get_mut(&key) else {
+            let (place, name) = (place.clone(), node.name.clone());
+            let group = Arc::new(Group { place, name, content, restored: OnceLock::new() });
+            groups.insert(key, Names { group: group.clone(), met: 1, expected: node.links });
             return Joined::First(group);
+        };
+        names.met += 1;
+        names.expected = names.expected.max(node.links);
+        let group = names.group.clone();
+        if names.met >= names.expected {
+            groups.remove(&key);
         }
         // A repository that gives one inode two contents is lying, or the file changed between two looks: both are kept as they are.
-        if state.groups[group].content != content {
+        if group.content != content {
             return Joined::Alone;
         }
-        state.later.push((group, place.clone(), node.name.clone()));
-        Joined::Later
+        Joined::Later(LaterName { group, place: place.clone(), name: node.name.clone() })
     }
 
-    /// Tells that the first name of a group is restored.
-    pub(super) fn restored(&self, group: usize, identity: (u64, u64)) {
-        let group = self.0.lock().groups[group].clone();
+    /// Whether all names of all files have been met.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+impl Group {
+    /// Tells that the first name is restored.
+    pub(super) fn restored(&self, identity: (u64, u64)) {
         // It is restored once only.
-        let _ = group.restored.set(identity);
+        let _ = self.restored.set(identity);
     }
 }
 
@@ -87,16 +102,11 @@ fn content_id(node: &Node) -> Id {
 }
 
 impl Restorer {
-    /// Makes the further names of files.
-    pub(super) fn link_names(&self) -> Result<()> {
-        let (groups, later) = {
-            let mut state = self.groups.0.lock();
-            (std::mem::take(&mut state.groups), std::mem::take(&mut state.later))
-        };
-        for (group, place, name) in later {
+    /// Makes further names of files whose first names are done.
+    pub(super) fn link_names(&self, names: Vec<LaterName>) -> Result<()> {
+        for LaterName { group, place, name } in names {
             self.check()?;
-            let group = &groups[group];
-            match self.link_name(group, &place, &name) {
+            match self.link_name(&group, &place, &name) {
                 Ok(()) => {
                     add(&self.counting.hard_links, 1);
                     Counters::add(&self.control.counters().files_done, 1);
@@ -121,7 +131,7 @@ impl Restorer {
             return Ok(());
         }
         if standing.is_some() {
-            target::clear(&self.handles, directory.as_fd(), name)?;
+            target::clear(&self.handles, &self.control, directory.as_fd(), name)?;
         }
         let first = self.handles.open(&group.place)?;
         rustix::fs::linkat(first, group.name.as_slice(), &directory, name, AtFlags::empty())?;

@@ -22,6 +22,8 @@ pub struct RestoreReport {
     pub dirs: u64,
     /// Links, devices, FIFOs and sockets.
     pub others: u64,
+    /// Entries that the snapshot does not have and that were removed, of whatever type.
+    pub removed: u64,
     /// Sum of the sizes of the files, in bytes.
     pub bytes_total: u64,
     /// Content written or punched out as holes, in bytes.
@@ -52,6 +54,7 @@ pub(super) struct Counting {
     pub(super) hard_links: AtomicU64,
     pub(super) dirs: AtomicU64,
     pub(super) others: AtomicU64,
+    pub(super) removed: AtomicU64,
     pub(super) bytes_total: AtomicU64,
     pub(super) bytes_written: AtomicU64,
     pub(super) bytes_unchanged: AtomicU64,
@@ -59,8 +62,17 @@ pub(super) struct Counting {
 
 impl Counting {
     pub(super) fn report(&self, snapshot: SnapshotId, errors: Problems, warnings: Problems, duration: Duration) -> RestoreReport {
-        let Self { files_restored, files_unchanged, hard_links, dirs, others, bytes_total, bytes_written, bytes_unchanged } =
-            self;
+        let Self {
+            files_restored,
+            files_unchanged,
+            hard_links,
+            dirs,
+            others,
+            removed,
+            bytes_total,
+            bytes_written,
+            bytes_unchanged,
+        } = self;
         RestoreReport {
             snapshot,
             files_restored: files_restored.load(Relaxed),
@@ -68,6 +80,7 @@ impl Counting {
             hard_links: hard_links.load(Relaxed),
             dirs: dirs.load(Relaxed),
             others: others.load(Relaxed),
+            removed: removed.load(Relaxed),
             bytes_total: bytes_total.load(Relaxed),
             bytes_written: bytes_written.load(Relaxed),
             bytes_unchanged: bytes_unchanged.load(Relaxed),

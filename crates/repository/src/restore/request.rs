@@ -23,7 +23,12 @@ pub enum Existing {
     /// Entries that the snapshot does not have are left alone.
     #[default]
     Merge,
-    /// A directory of the snapshot's paths that holds anything is refused before anything is written.
+    /// Like [`Self::Merge`], and when all of that is done without an error, what the snapshot does not have is removed: below the
+    /// paths that were backed up, where a directory was chosen with all that is in it. Neither what the patterns leave out is removed
+    /// nor anything of another file system that is mounted there, and nothing at all if the backup could not read everything.
+    Replace,
+    /// A target that holds anything where one of the snapshot's paths comes out is refused before anything is written, and so is one
+    /// that cannot be looked at. See also [`expect_empty`](super::expect_empty).
     RefuseIfNotEmpty,
 }
 

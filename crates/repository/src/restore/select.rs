@@ -62,6 +62,16 @@ impl Selection {
             && !self.backed_up.iter().any(|backed_up| names.starts_with(backed_up))
     }
 
+    /// Whether the entry is chosen with all that is in it, but for what the patterns leave out.
+    pub(super) fn chooses(&self, path: &[u8]) -> bool {
+        self.choose(path).restore
+    }
+
+    /// The paths that were backed up, as names below one another.
+    pub(super) fn backed_up(&self) -> &[Vec<Vec<u8>>] {
+        &self.backed_up
+    }
+
     /// Whether the entry is itself one of the paths that were backed up: the root of a volume more often than not.
     pub(super) fn is_backup_root(&self, path: &[u8]) -> bool {
         let names = split(path);
@@ -69,7 +79,8 @@ impl Selection {
     }
 }
 
-fn split(path: &[u8]) -> Vec<Vec<u8>> {
+/// The names of a path, one below the other.
+pub(super) fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec).collect()
 }
 

@@ -100,6 +100,53 @@ pub(super) fn handle_path(handle: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }
 
+/// What an entry has that this run has just made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// User and group.
+    pub(super) owner: (u32, u32),
+    /// Permissions.
+    pub(super) mode: u32,
+}
+
+/// The system takes this number for "leave it as it is", so that nobody can have it.
+const NO_OWNER: u32 = u32::MAX;
+
+/// Whether an entry has nothing but an owner, a mode without set-id bits, and times.
+pub(super) fn is_plain(node: &Node) -> bool {
+    file_mode::permissions_to_unix(node.mode) & SET_ID_BITS == 0
+        && ![node.uid, node.gid].contains(&NO_OWNER)
+        && node.extended_attributes.iter().all(|attribute| attribute.name == PLATFORM_LABEL)
+}
+
+/// [`settle`] for an entry that this run has just made: only what differs is set, without a look before. The entry as it is then,
+/// if it could be seen.
+pub(super) fn settle_new(subject: Subject<'_>, node: &Node, policy: Policy, made: Made) -> (Vec<Finding>, Option<Stat>) {
+    if is_plain(node)
+        && let Ok(stat) = settle_plain(subject, node, policy, made)
+    {
+        return (Vec::new(), Some(stat));
+    }
+    (settle(subject, node, policy, false), subject.stat().ok())
+}
+
+/// Fails if anything is refused or is not as it should be afterwards.
+fn settle_plain(subject: Subject<'_>, node: &Node, policy: Policy, made: Made) -> io::Result<Stat> {
+    let mode = file_mode::permissions_to_unix(node.mode);
+    let owner = if policy.ownership == Ownership::Skip { made.owner } else { (node.uid, node.gid) };
+    if owner != made.owner {
+        subject.set_owner(Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+    }
+    let has_mode = !matches!(subject, Subject::Link(..));
+    if has_mode && mode != made.mode {
+        subject.set_mode(Mode::from_raw_mode(mode))?;
+    }
+    subject.set_times(&Timestamps { last_access: timespec(node.atime), last_modification: timespec(node.mtime) })?;
+    let stat = subject.stat()?;
+    let is_right = (stat.st_uid, stat.st_gid) == owner && (!has_mode || stat.st_mode & 0o7777 == mode);
+    if is_right { Ok(stat) } else { Err(Errno::AGAIN.into()) }
+}
+
 /// Sets everything that differs, in the order in which one does not undo the other: a change of owner clears set-id bits and
 /// capabilities, an access control list changes the mode's group bits, and everything changes times.
 ///
@@ -145,6 +192,11 @@ fn settle_all(subject: Subject<'_>, node: &Node, policy: Policy, findings: &mut 
 
 fn set_owner(subject: Subject<'_>, node: &Node, policy: Policy, before: &Stat, findings: &mut Findings) -> bool {
     if policy.ownership == Ownership::Skip || (before.st_uid, before.st_gid) == (node.uid, node.gid) {
+        return false;
+    }
+    if [node.uid, node.gid].contains(&NO_OWNER) {
+        let reason = format!("the owner {}:{} is left out: {NO_OWNER} is no number of a user or group", node.uid, node.gid);
+        findings.add(reason, "refused", policy.ownership == Ownership::Required);
         return false;
     }
     let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
@@ -262,6 +314,17 @@ mod tests {
         assert_eq!((metadata.mode() & 0o7777, metadata.mtime(), metadata.mtime_nsec()), (0o4751, 1_000_000_000, 123_456_789));
         assert_eq!(settle(Subject::Open(file.as_fd()), &node(0o104_751), POLICY, false), []);
         assert_eq!(file.metadata().unwrap().ctime_nsec(), metadata.ctime_nsec(), "an entry that is right is not touched");
+    }
+
+    /// A number that means "leave it as it is" would be a false success.
+    #[test]
+    fn an_owner_that_nobody_can_be_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::create(directory.path().join("f")).unwrap();
+        for nobody in [Node { uid: u32::MAX, ..node(0o644) }, Node { gid: u32::MAX, ..node(0o644) }] {
+            let findings = settle(Subject::Open(file.as_fd()), &nobody, POLICY, false);
+            assert!(findings.len() == 1 && findings[0].is_error, "{findings:?}");
+        }
     }
 
     /// Reliability S-41.

@@ -16,7 +16,7 @@ use super::{
     report::add,
     request::Privileged,
     restorer::Restorer,
-    settle::{Finding, Subject, settle},
+    settle::{Finding, Subject, settle, settle_new},
     target,
 };
 use crate::{
@@ -27,7 +27,8 @@ use crate::{
 
 impl Restorer {
     /// Makes an entry that is neither a file nor a directory, if it is not there as it should be, and sets its metadata.
-    pub(super) fn special(&self, place: &Arc<Place>, node: &Node, path: PathBuf) {
+    /// In a directory that is this run's own nothing has its name.
+    pub(super) fn special(&self, place: &Arc<Place>, node: &Node, is_in_own: bool, path: PathBuf) {
         let file_type = match &node.node_type {
             NodeType::Symlink => FileType::Symlink,
             NodeType::Device => FileType::BlockDevice,
@@ -45,7 +46,12 @@ impl Restorer {
             self.warnings.add(path, "the device was left out by policy", "refused");
             return;
         }
-        match self.make_special(place, node, file_type) {
+        let made = match self.make_link(place, node, is_in_own && file_type == FileType::Symlink) {
+            Ok(None) => self.make_special(place, node, file_type),
+            Ok(Some(findings)) => Ok(findings),
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(findings) => {
                 self.add_findings(|| path.clone(), findings);
                 add(&self.counting.others, 1);
@@ -55,13 +61,28 @@ impl Restorer {
         }
     }
 
+    /// Makes a link in a few calls. `None` if something may have its name.
+    fn make_link(&self, place: &Arc<Place>, node: &Node, is_new_link: bool) -> io::Result<Option<Vec<Finding>>> {
+        if !is_new_link {
+            return Ok(None);
+        }
+        let directory = self.handles.open(place)?;
+        match rustix::fs::symlinkat(node.link_target.as_slice(), &directory, node.name.as_slice()) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let subject = Subject::Link(directory.as_fd(), &node.name);
+        Ok(Some(settle_new(subject, node, self.policy, self.maker.made(0o777)).0))
+    }
+
     fn make_special(&self, place: &Arc<Place>, node: &Node, file_type: FileType) -> io::Result<Vec<Finding>> {
         let directory = self.handles.open(place)?;
         let (directory, name) = (directory.as_fd(), node.name.as_slice());
         let standing = target::look(directory, name)?;
         if !standing.is_some_and(|stat| is_same(directory, node, file_type, &stat)) {
             if standing.is_some() {
-                target::clear(&self.handles, directory, name)?;
+                target::clear(&self.handles, &self.control, directory, name)?;
             }
             if file_type == FileType::Symlink {
                 rustix::fs::symlinkat(node.link_target.as_slice(), directory, name)?;

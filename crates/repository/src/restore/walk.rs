@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc, sync::atomic::Ordering::Relaxed, vec::IntoIter};
 
-use super::{directories::DirectoryRecord, file::FileTarget, report::add, restorer::Restorer, select::Choice};
+use super::{
+    batch::Batch, directories::DirectoryRecord, file::FileTarget, links::Joined, report::add, restorer::Restorer, select::Choice,
+    surplus::Here,
+};
 use crate::{
     Counters, TreeId,
     error::{Error, Result},
@@ -10,13 +13,8 @@ use crate::{
     source::handles::{Place, to_path},
 };
 
-/// Files and references to blobs that are held in memory and restored together. A pack that is needed by files of two batches is read
-/// twice, which is rare, because files that were backed up together lie together.
-const BATCH_FILES: usize = 128 * 1024;
-const BATCH_BLOBS: usize = 512 * 1024;
-
 /// Directories below one another. Linux allows paths of 4,096 bytes at a time, so real trees stay far below.
-const MOST_LEVELS: usize = 20_000;
+pub(super) const MOST_LEVELS: usize = 20_000;
 
 /// A directory whose nodes are being gone through.
 struct Frame {
@@ -27,12 +25,25 @@ struct Frame {
     /// Length of the path up to here.
     path_length: usize,
     state: State,
+    volume: Volume,
+}
+
+/// The file system that a directory of the target is on, where what the snapshot does not have is to be removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Volume {
+    /// It has not been asked yet, or the directory is above what was backed up.
+    Unknown,
+    /// The one on which the path that was backed up begins.
+    Own,
+    /// One that is mounted further down.
+    Other,
 }
 
 enum State {
     /// Not made yet: nothing in it has been chosen so far.
     Waiting(Box<Node>),
-    Made,
+    /// With what is to be set when it is left, and whether it is this run's own.
+    Made(Option<DirectoryRecord>, bool),
     /// It could not be made, so nothing in it can.
     Failed,
 }
@@ -42,55 +53,53 @@ struct Walk {
     frames: Vec<Frame>,
     /// The path in the snapshot of what is looked at.
     path: Vec<u8>,
-    files: Vec<FileTarget>,
-    blobs: usize,
-    directories: Vec<DirectoryRecord>,
+    batch: Batch,
 }
 
 impl Restorer {
-    /// Restores everything but hard links and the metadata of directories, which it returns from the top down.
-    pub(super) fn walk(&self, root: TreeId) -> Result<Vec<DirectoryRecord>> {
-        let mut walk = Walk { frames: Vec::new(), path: Vec::new(), files: Vec::new(), blobs: 0, directories: Vec::new() };
+    /// Makes directories and special entries and hands over everything else in batches.
+    pub(super) fn walk(&self, root: TreeId, mut hand_over: impl FnMut(Batch) -> Result<()>) -> Result<()> {
+        let mut walk = Walk { frames: Vec::new(), path: Vec::new(), batch: Batch::default() };
         let nodes = self.reader.load_tree_blocking(&root)?.nodes;
-        walk.frames.push(Frame::new(self.root.clone(), nodes, 0, State::Made));
+        walk.frames.push(Frame::new(self.root.clone(), nodes, 0, State::Made(None, false)));
+        if self.selection.chooses(b"/") {
+            self.note_surplus(&mut walk, root);
+        }
         while let Some(frame) = walk.frames.last_mut() {
             walk.path.truncate(frame.path_length);
-            let Some(node) = frame.nodes.next() else {
-                walk.frames.pop();
-                continue;
-            };
-            self.check()?;
-            let Some(name) = node.safe_name().filter(|name| frame.seen.as_mut().is_none_or(|seen| seen.insert(name.to_vec())))
-            else {
-                let path = self.target_path(&[&walk.path, &b"/"[..], &node.name].concat());
-                self.add_error(
-                    path,
-                    "refused: the repository holds a name that cannot stand in a directory, or one twice".to_owned(),
-                    "refused",
-                );
-                continue;
-            };
-            walk.path.push(b'/');
-            walk.path.extend_from_slice(name);
-            let choice = self.selection.choose(&walk.path);
-            if node.node_type == NodeType::Dir {
-                self.directory(&mut walk, node, choice)?;
-            } else if choice.restore {
-                self.entry(&mut walk, node)?;
+            // Where there is no room, what was made is still completed.
+            match frame.nodes.next().filter(|_| !self.is_full.load(Relaxed)) {
+                None => walk.leave(),
+                Some(node) => self.node(&mut walk, node)?,
             }
-            if walk.files.len() >= BATCH_FILES || walk.blobs >= BATCH_BLOBS {
-                walk.blobs = 0;
-                self.restore_files(&std::mem::take(&mut walk.files))?;
-            }
-            if self.is_full.load(Relaxed) {
-                break;
+            if walk.batch.memory >= self.batch_memory {
+                hand_over(std::mem::take(&mut walk.batch))?;
             }
         }
-        self.restore_files(&std::mem::take(&mut walk.files))?;
-        if self.is_full.load(Relaxed) {
-            self.add_error(self.root.path(), "the restore was stopped: the file system has no room left".to_owned(), "space");
+        hand_over(walk.batch)
+    }
+
+    fn node(&self, walk: &mut Walk, node: Node) -> Result<()> {
+        self.check()?;
+        let Some(frame) = walk.frames.last_mut() else { return Ok(()) };
+        let Some(name) = node.safe_name().filter(|name| frame.seen.as_mut().is_none_or(|seen| seen.insert(name.to_vec()))) else {
+            let path = self.target_path(&[&walk.path, &b"/"[..], &node.name].concat());
+            self.add_error(
+                path,
+                "refused: the repository holds a name that cannot stand in a directory, or one twice".to_owned(),
+                "refused",
+            );
+            return Ok(());
+        };
+        walk.path.push(b'/');
+        walk.path.extend_from_slice(name);
+        let choice = self.selection.choose(&walk.path);
+        if node.node_type == NodeType::Dir {
+            self.directory(walk, node, choice)?;
+        } else if choice.restore {
+            self.entry(walk, node);
         }
-        Ok(walk.directories)
+        Ok(())
     }
 
     fn directory(&self, walk: &mut Walk, mut node: Node, choice: Choice) -> Result<()> {
@@ -101,6 +110,8 @@ impl Restorer {
         let Some(above) = walk.frames.last() else { return Ok(()) };
         let place = above.place.child(&node.name);
         let subtree = node.subtree.take();
+        node.name = Vec::new();
+        forget_texts(&mut node);
         let nodes = match subtree {
             _ if walk.frames.len() >= MOST_LEVELS => Err(format!("refused: it is more than {MOST_LEVELS} directories deep")),
             None => Err("the snapshot holds no content for the directory".to_owned()),
@@ -118,13 +129,52 @@ impl Restorer {
         let frame = Frame::new(place, nodes, walk.path.len(), State::Waiting(Box::new(node)));
         walk.frames.push(frame);
         if choice.restore {
-            self.make_directories(walk)?;
+            self.make_directories(walk);
+        }
+        if let Some(tree) = subtree.filter(|_| choice.restore) {
+            self.note_surplus(walk, tree);
         }
         Ok(())
     }
 
-    /// Makes the directories of the frames that have not been made. Whether the last one is there now.
-    fn make_directories(&self, walk: &mut Walk) -> Result<bool> {
+    /// Notes what stands in the directory that the walk has just entered and is not in its tree.
+    fn note_surplus(&self, walk: &mut Walk, tree: TreeId) {
+        let Some(surplus) = self.surplus.as_ref().filter(|_| self.is_on_own_volume(walk)) else { return };
+        surplus.begin();
+        let Some(frame) = walk.frames.last() else { return };
+        let State::Made(_, is_own) = frame.state else { return };
+        if !is_own {
+            self.look_for_surplus(surplus, &Here { place: &frame.place, path: &walk.path, tree, nodes: frame.nodes.as_slice() });
+        }
+    }
+
+    /// Whether the directory that the walk has just entered belongs to what was backed up and nothing is mounted between the two.
+    fn is_on_own_volume(&self, walk: &mut Walk) -> bool {
+        let Walk { frames, path, .. } = walk;
+        let mut known = None;
+        for (position, frame) in frames.iter_mut().enumerate().rev() {
+            if frame.volume == Volume::Unknown && self.selection.is_backup_root(&path[..frame.path_length]) {
+                frame.volume = Volume::Own;
+            }
+            if frame.volume != Volume::Unknown {
+                known = Some((position, frame.volume));
+                break;
+            }
+        }
+        let Some((position, mut volume)) = known else { return false };
+        for frame in &mut frames[position + 1..] {
+            // What this run made stands where the directory above it does.
+            let is_new = matches!(frame.state, State::Made(_, true));
+            if volume == Volume::Own && !is_new && !self.is_on_same_mount(&frame.place, &path[..frame.path_length]) {
+                volume = Volume::Other;
+            }
+            frame.volume = volume;
+        }
+        volume == Volume::Own
+    }
+
+    /// Makes the directories of the frames that have not been made.
+    fn make_directories(&self, walk: &mut Walk) {
         let first = walk.frames.iter().rposition(|frame| !matches!(frame.state, State::Waiting(_))).map_or(0, |made| made + 1);
         for position in first..walk.frames.len() {
             let above_failed = position > 0 && matches!(walk.frames[position - 1].state, State::Failed);
@@ -133,44 +183,42 @@ impl Restorer {
             let path = &walk.path[..frame.path_length];
             if above_failed {
                 self.add_error(self.target_path(path), "the directory above it could not be made".to_owned(), "other");
-                continue;
-            }
-            if let Some(record) = self.make_directory(&frame.place, *node, path) {
-                frame.state = State::Made;
-                walk.directories.extend(record);
+            } else if let Some(directory) = self.make_directory(&frame.place, *node, path) {
+                frame.state = State::Made(directory.record, directory.is_own);
             }
         }
-        Ok(walk.frames.last().is_some_and(|frame| matches!(frame.state, State::Made)))
     }
 
-    fn entry(&self, walk: &mut Walk, mut node: Node) -> Result<()> {
-        let path = self.target_path(&walk.path);
-        if !self.make_directories(walk)? {
-            self.add_error(path, "the directory above it could not be made".to_owned(), "other");
-            return Ok(());
-        }
-        let Some(frame) = walk.frames.last() else { return Ok(()) };
+    fn entry(&self, walk: &mut Walk, mut node: Node) {
+        self.make_directories(walk);
+        let Some(frame) = walk.frames.last() else { return };
+        let State::Made(_, is_own) = frame.state else {
+            self.add_error(self.target_path(&walk.path), "the directory above it could not be made".to_owned(), "other");
+            return;
+        };
         let place = frame.place.clone();
+        // Other directories were noted when they were made.
+        if place.parent().is_none() {
+            self.note_device(&place);
+        }
         if node.node_type != NodeType::File {
-            self.special(&place, &node, path);
-            return Ok(());
+            self.special(&place, &node, is_own, self.target_path(&walk.path));
+            return;
         }
         let counters = self.control.counters();
-        let group = match self.groups.join(&place, &node) {
-            super::links::Joined::Later => {
-                Counters::add(&counters.files_total, 1);
-                return Ok(());
-            }
-            super::links::Joined::First(group) => Some(group),
-            super::links::Joined::Alone => None,
-        };
         Counters::add(&counters.files_total, 1);
+        let group = match self.groups.join(&place, &node) {
+            Joined::Later(name) => {
+                walk.batch.add_name(name);
+                return;
+            }
+            Joined::First(group) => Some(group),
+            Joined::Alone => None,
+        };
         Counters::add(&counters.bytes_total, node.size);
         add(&self.counting.bytes_total, node.size);
-        node.error.clear();
-        walk.blobs += node.content.as_ref().map_or(0, Vec::len);
-        walk.files.push(FileTarget::new(place, node, group));
-        Ok(())
+        forget_texts(&mut node);
+        walk.batch.add_file(FileTarget::new(place, node, group, is_own));
     }
 
     /// The path in the target of a path in the snapshot, for messages.
@@ -182,11 +230,33 @@ impl Restorer {
     }
 }
 
+impl Walk {
+    /// Leaves a directory for good.
+    fn leave(&mut self) {
+        let frame = self.frames.pop();
+        if let Some(State::Made(Some(record), _)) = frame.map(|frame| frame.state) {
+            self.batch.add_directory(record);
+        }
+    }
+}
+
 impl Frame {
     fn new(place: Arc<Place>, nodes: Vec<Node>, path_length: usize, state: State) -> Self {
         let is_ordered = nodes.is_sorted_by(|left, right| left.name < right.name);
-        Self { place, nodes: nodes.into_iter(), seen: (!is_ordered).then(HashSet::new), path_length, state }
+        Self {
+            place,
+            nodes: nodes.into_iter(),
+            seen: (!is_ordered).then(HashSet::new),
+            path_length,
+            state,
+            volume: Volume::Unknown,
+        }
     }
+}
+
+/// Frees what a restore does not need: many nodes are held at a time.
+fn forget_texts(node: &mut Node) {
+    [node.user, node.group, node.error] = [const { String::new() }; 3];
 }
 
 /// Whether an error says that something in the repository is damaged or missing, rather than that it cannot be reached.

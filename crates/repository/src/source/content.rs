@@ -1,21 +1,19 @@
 //! The content of one file: opened safely, read by positions, holes told without reading them.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::OnceLock};
 
 use rustix::{
     buffer::spare_capacity,
     fd::{AsFd, BorrowedFd},
-    fs::{Advice, Mode, OFlags, SeekFrom, Stat},
+    fs::{Mode, OFlags, SeekFrom, Stat},
     io::Errno,
+    thread::CapabilitySet,
 };
 
-use super::handles::Handles;
+use super::{handles::Handles, page_cache::Passage};
 
 /// A disk block of `st_blocks`.
 const BLOCK: u64 = 512;
-
-/// Files of this size are read ahead by the kernel more boldly.
-const READ_AHEAD_FROM: u64 = 1 << 20;
 
 /// A part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,20 +32,27 @@ pub struct Content {
     handle: OwnedFd,
     stat: Stat,
     sparse: bool,
+    passage: Passage,
 }
 
 impl Content {
     /// Opens an entry of a directory if it is a regular file. A link is not followed, a FIFO does not block, and the time of
-    /// access stays as it is where that is permitted.
+    /// access stays as it is where that is permitted: to the owner of the file, as it was `seen` before, and to who may act as one.
     ///
     /// # Errors
     /// The system's; `Ok(None)` if it is not a regular file any more.
-    pub fn open(handles: &Handles, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Self>> {
+    pub fn open(handles: &Handles, directory: BorrowedFd<'_>, name: &[u8], seen: &Stat) -> io::Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let handle = match handles.open_beneath(directory, name, flags | OFlags::NOATIME, Mode::empty()) {
-            // Only the owner may leave the time of access alone.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
-                handles.open_beneath(directory, name, flags, Mode::empty())?
+        // Asking in vain would open every file of another twice.
+        let owner = (seen.st_dev, seen.st_uid);
+        let asks = may_act_as(seen.st_uid) && !handles.noisy_owners().contains(owner);
+        let quietly = if asks { OFlags::NOATIME } else { OFlags::empty() };
+        let handle = match handles.open_beneath(directory, name, flags | quietly, Mode::empty()) {
+            // A user namespace does not know the owner, or he has changed since.
+            Err(error) if asks && Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                let handle = handles.open_beneath(directory, name, flags, Mode::empty())?;
+                handles.noisy_owners().add(owner);
+                handle
             }
             other => other?,
         };
@@ -56,12 +61,9 @@ impl Content {
             return Ok(None);
         }
         let size = file_size(&stat);
-        if size >= READ_AHEAD_FROM {
-            // Only advice: nothing depends on it.
-            let _ = rustix::fs::fadvise(&handle, 0, None, Advice::Sequential);
-        }
+        let passage = Passage::begin(handle.as_fd(), size);
         let sparse = u64::try_from(stat.st_blocks).unwrap_or(0) * BLOCK < size;
-        Ok(Some(Self { handle, stat, sparse }))
+        Ok(Some(Self { handle, stat, sparse, passage }))
     }
 
     /// The metadata as of opening.
@@ -81,6 +83,16 @@ impl Content {
     #[must_use]
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
+    }
+
+    /// Everything up to `offset` was read and will not be read again.
+    pub fn passed(&self, offset: u64) {
+        self.passage.passed(self.handle(), offset);
+    }
+
+    /// The file was read to its end.
+    pub fn end(&self) {
+        self.passage.end(self.handle());
     }
 
     /// What lies at `offset`.
@@ -149,6 +161,13 @@ impl Content {
     }
 }
 
+/// Whether this process may do what the kernel grants to a file's owner.
+fn may_act_as(owner: u32) -> bool {
+    static ANY_OWNER: OnceLock<bool> = OnceLock::new();
+    let any = || rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::FOWNER));
+    rustix::process::geteuid().as_raw() == owner || *ANY_OWNER.get_or_init(any)
+}
+
 /// The size of a file in bytes; the kernel gives none below zero.
 #[must_use]
 pub fn file_size(stat: &Stat) -> u64 {
@@ -163,7 +182,57 @@ mod tests {
 
     fn open(directory: &std::path::Path, name: &str) -> io::Result<Option<Content>> {
         let handle = std::fs::File::open(directory).unwrap();
-        Content::open(&Handles::default(), handle.as_fd(), name.as_bytes())
+        let stat = rustix::fs::statat(&handle, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        Content::open(&Handles::default(), handle.as_fd(), name.as_bytes(), &stat)
+    }
+
+    /// The time of access stays as it is for an owner, and a wrong guess at the owner costs nothing but that.
+    #[test]
+    fn reading_leaves_the_time_of_access_alone() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        std::fs::write(&path, b"content").unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        std::fs::File::open(&path).unwrap().set_times(std::fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+        let mut buffer = Vec::new();
+        open(directory.path(), "f").unwrap().unwrap().read(0, 7, &mut buffer).unwrap();
+        assert_eq!((buffer.as_slice(), std::fs::metadata(&path).unwrap().atime()), (b"content".as_slice(), 1_000_000));
+        let handle = std::fs::File::open(directory.path()).unwrap();
+        let mut seen = rustix::fs::stat(&path).unwrap();
+        seen.st_uid = 4_000_000;
+        let mistaken = Content::open(&Handles::default(), handle.as_fd(), b"f", &seen);
+        assert!(mistaken.unwrap().is_some());
+    }
+
+    /// Where the kernel refuses to leave the time of access alone, it is asked once for each owner and not for each of his files.
+    #[test]
+    fn a_refusal_is_remembered() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can take a right from itself");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let seen = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, b"content").unwrap();
+            std::os::unix::fs::chown(&path, Some(4_711), None).unwrap();
+            rustix::fs::stat(&path).unwrap()
+        };
+        let (first, second) = (seen("first"), seen("second"));
+        assert!(may_act_as(4_711), "known before the right is gone");
+        let handles = Handles::default();
+        let handle = std::fs::File::open(directory.path()).unwrap();
+        let powerless = || {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::FOWNER);
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            assert!(Content::open(&handles, handle.as_fd(), b"first", &first).unwrap().is_some());
+            assert!(handles.noisy_owners().contains((first.st_dev, 4_711)));
+            assert!(Content::open(&handles, handle.as_fd(), b"second", &second).unwrap().is_some());
+        };
+        std::thread::scope(|scope| scope.spawn(powerless).join().unwrap());
+        assert!(!handles.noisy_owners().contains((first.st_dev, 0)));
     }
 
     /// Reliability F4: a hole of a tebibyte is told at once.

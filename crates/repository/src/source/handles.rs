@@ -4,7 +4,15 @@
 //! a directory is opened relative to the nearest directory above it that is open. When too many are open the oldest is closed;
 //! it is opened again when needed and must then still be the same directory.
 
-use std::{collections::VecDeque, ffi::OsStr, io, os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    ffi::OsStr,
+    io,
+    os::fd::OwnedFd,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use rustix::{
@@ -27,6 +35,8 @@ pub struct Place {
 #[derive(Debug, Default)]
 struct PlaceState {
     handle: Option<Arc<OwnedFd>>,
+    /// The handle serves for more than reaching entries.
+    is_readable: bool,
     /// Device and inode as first seen.
     identity: Option<(u64, u64)>,
 }
@@ -35,7 +45,7 @@ impl Place {
     /// The place that a handle stands for; its path is for messages.
     #[must_use]
     pub fn root(path: &[u8], handle: OwnedFd) -> Arc<Self> {
-        let state = PlaceState { handle: Some(Arc::new(handle)), identity: None };
+        let state = PlaceState { handle: Some(Arc::new(handle)), ..PlaceState::default() };
         Arc::new(Self { parent: None, name: path.to_vec(), state: Mutex::new(state) })
     }
 
@@ -55,6 +65,12 @@ impl Place {
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// The device that it is on, once it has been opened.
+    #[must_use]
+    pub fn device(&self) -> Option<u64> {
+        self.state.lock().identity.map(|(device, _)| device)
     }
 
     /// The path from the root, as bytes.
@@ -122,11 +138,35 @@ pub struct Handles {
     /// Whether the kernel resolves below a handle by itself (`openat2`, Linux 5.6, not under every seccomp profile).
     resolves_beneath: bool,
     open: Mutex<VecDeque<Arc<Place>>>,
+    noisy_owners: NoisyOwners,
+}
+
+/// Owners of whom the kernel refuses to open files without a trace in their times of access, by device.
+#[derive(Debug, Default)]
+pub struct NoisyOwners(Mutex<HashSet<(u64, u32)>>);
+
+impl NoisyOwners {
+    /// More than this many are asked for each file, so that a tree with an owner for each file does not fill the memory.
+    const MOST: usize = 1_000;
+
+    /// Whether it was refused before.
+    #[must_use]
+    pub fn contains(&self, owner: (u64, u32)) -> bool {
+        self.0.lock().contains(&owner)
+    }
+
+    /// It was refused.
+    pub fn add(&self, owner: (u64, u32)) {
+        let mut owners = self.0.lock();
+        if owners.len() < Self::MOST {
+            owners.insert(owner);
+        }
+    }
 }
 
 impl Default for Handles {
     fn default() -> Self {
-        Self { resolves_beneath: kernel_resolves_beneath(), open: Mutex::default() }
+        Self { resolves_beneath: kernel_resolves_beneath(), open: Mutex::default(), noisy_owners: NoisyOwners::default() }
     }
 }
 
@@ -134,7 +174,13 @@ impl Handles {
     /// As on a kernel without `openat2`: one component after the other.
     #[must_use]
     pub fn by_components() -> Self {
-        Self { resolves_beneath: false, open: Mutex::default() }
+        Self { resolves_beneath: false, ..Self::default() }
+    }
+
+    /// See [`NoisyOwners`].
+    #[must_use]
+    pub fn noisy_owners(&self) -> &NoisyOwners {
+        &self.noisy_owners
     }
 
     /// The handle of a place, opened if it must be. It serves to reach entries; whether it can be listed is not said.
@@ -153,9 +199,23 @@ impl Handles {
         };
         while let Some(next) = closed.pop() {
             let opened = self.open_directory(handle.as_fd(), &next.name, OFlags::PATH)?;
-            handle = self.keep(next, opened)?;
+            handle = self.keep(next, opened, false)?.0;
         }
         Ok(handle)
+    }
+
+    /// The handle of a place by which it can be listed and its attributes be reached, opened if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open_for_listing`].
+    pub fn open_readable(&self, place: &Arc<Place>) -> io::Result<Arc<OwnedFd>> {
+        {
+            let state = place.state.lock();
+            if let Some(handle) = state.handle.as_ref().filter(|_| state.is_readable) {
+                return Ok(handle.clone());
+            }
+        }
+        Ok(self.open_with_stat(place, OFlags::empty())?.0)
     }
 
     /// Opens a place for listing and keeps the handle.
@@ -163,11 +223,19 @@ impl Handles {
     /// # Errors
     /// The system's; `ESTALE` if another directory stands there than before.
     pub fn open_for_listing(&self, place: &Arc<Place>, flags: OFlags) -> io::Result<Arc<OwnedFd>> {
+        Ok(self.open_with_stat(place, flags)?.0)
+    }
+
+    /// [`Self::open_for_listing`] with what the system says of the directory.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with_stat(&self, place: &Arc<Place>, flags: OFlags) -> io::Result<(Arc<OwnedFd>, Stat)> {
         let handle = match &place.parent {
             Some(parent) => self.open_directory(self.open(parent)?.as_fd(), &place.name, OFlags::RDONLY | flags)?,
             None => self.open_directory(self.open(place)?.as_fd(), b".", OFlags::RDONLY | flags)?,
         };
-        self.keep(place, handle)
+        self.keep(place, handle, true)
     }
 
     /// Opens one entry of a directory as a directory, never through a link and never leaving the directory.
@@ -199,15 +267,17 @@ impl Handles {
     }
 
     /// Remembers a handle of a place, after making sure that it is the directory it was.
-    fn keep(&self, place: &Arc<Place>, handle: OwnedFd) -> io::Result<Arc<OwnedFd>> {
-        let Stat { st_dev, st_ino, .. } = rustix::fs::fstat(&handle)?;
+    fn keep(&self, place: &Arc<Place>, handle: OwnedFd, is_readable: bool) -> io::Result<(Arc<OwnedFd>, Stat)> {
+        let stat = rustix::fs::fstat(&handle)?;
+        let identity = (stat.st_dev, stat.st_ino);
         let handle = Arc::new(handle);
         {
             let mut state = place.state.lock();
-            if *state.identity.get_or_insert((st_dev, st_ino)) != (st_dev, st_ino) {
+            if *state.identity.get_or_insert(identity) != identity {
                 return Err(Errno::STALE.into());
             }
             state.handle = Some(handle.clone());
+            state.is_readable = is_readable;
         }
         if place.parent.is_some() {
             let mut open = self.open.lock();
@@ -218,7 +288,7 @@ impl Handles {
                 oldest.state.lock().handle = None;
             }
         }
-        Ok(handle)
+        Ok((handle, stat))
     }
 }
 

@@ -1,6 +1,7 @@
 //! E8, D8: damaged and hostile objects are named and cost only what they hold.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -10,7 +11,8 @@ use repository::{BlobType, Control, Error, Id, OpenOptions, Repository};
 use storage::layers::fault::{Effect, FaultStore, Faults, Operation};
 
 use crate::support::{
-    Files, backup, copy_of, exclusive, noise, open, password, read_everything, read_snapshot, repository, shared, text,
+    Files, Garbling, GarblingStore, backup, copy_of, exclusive, noise, open, password, read_everything, read_snapshot,
+    repository, shared, text,
 };
 
 async fn two_snapshots() -> (Arc<dyn ObjectStore>, Files, Files) {
@@ -103,6 +105,33 @@ async fn a_blob_with_two_copies_survives_the_loss_of_one() {
     store.delete(&Path::from(format!("data/{}/{pack}", &pack.to_string()[..2]))).await.unwrap();
     let reader = repository.blob_reader(index, &Control::default());
     assert_eq!(reader.load_blob(BlobType::Data, &id).await.unwrap(), noise(5, 50_000).as_slice());
+}
+
+/// A15: what happened on the way is not taken for damage of the pack; what happens each time is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_is_read_twice_before_it_is_called_damaged() {
+    let (inner, _, _) = two_snapshots().await;
+    let control = Control::default();
+    let index = open(&inner).await.load_index(&control).await.unwrap();
+    let pack = index.locate(BlobType::Data, &Id::of(&noise(1, 40_000))).unwrap().pack;
+    let key = Path::from(format!("data/{}/{pack}", &pack.to_string()[..2]));
+    for (garbling, times, is_well) in [
+        (Garbling::Short, 1, true),
+        (Garbling::Flipped, 1, true),
+        (Garbling::Short, usize::MAX, false),
+        (Garbling::Flipped, usize::MAX, false),
+    ] {
+        let times = AtomicUsize::new(times);
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(GarblingStore { inner: Arc::clone(&inner), key: key.clone(), garbling, times });
+        let repository = open(&store).await;
+        let guard = shared(&repository).await;
+        let report = repository.check(&guard.handle(), CheckOptions { read: ReadData::All }, &control).await.unwrap();
+        assert_eq!(report.errors.is_empty(), is_well, "{garbling:?}: {:?}", report.errors);
+        let named = |error: &CheckError| matches!(error, CheckError::PackDamaged { pack: found, .. } if *found == pack);
+        assert!(report.errors.iter().all(named), "{garbling:?}: {:?}", report.errors);
+        guard.release().await.unwrap();
+    }
 }
 
 /// That the store refuses to answer is no damage: neither a check nor a read says so.

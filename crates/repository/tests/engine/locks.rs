@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
-use repository::{Control, Error, Event, LockGuard, LockHolder, LockJudge, LockMode, LockRequest, LockVerdict, Repository};
+use repository::{
+    BlobType, Control, Error, Event, LockGuard, LockHolder, LockJudge, LockMode, LockRequest, LockVerdict, Repository,
+    SaverOptions,
+};
 use storage::layers::fault::{Effect, FaultStore, Faults, Operation};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +34,11 @@ fn quick(mode: LockMode, pod: &str) -> LockRequest {
 }
 
 async fn locks_in(store: &Arc<dyn ObjectStore>) -> usize {
-    let listed: Vec<_> = futures::TryStreamExt::try_collect(store.list(Some(&Path::from("locks")))).await.unwrap();
+    objects_in(store, "locks").await
+}
+
+async fn objects_in(store: &Arc<dyn ObjectStore>, directory: &str) -> usize {
+    let listed: Vec<_> = futures::TryStreamExt::try_collect(store.list(Some(&Path::from(directory)))).await.unwrap();
     listed.len()
 }
 
@@ -206,6 +213,32 @@ async fn a_lock_that_cannot_be_refreshed_is_lost() {
     assert!(matches!(guard.handle().check(), Err(Error::LockLost { .. })));
     let files = Files::from([("a".into(), noise(1, 100))]);
     assert!(matches!(backup(&repository, &guard, &files, "late").await, Err(Error::LockLost { .. })));
+}
+
+/// C4: work that outlives its lock changes nothing, whether the lock was given back or only dropped.
+#[tokio::test]
+async fn work_that_outlives_its_lock_is_refused() {
+    let store = storage::memory();
+    let repository = repository(&store).await;
+    let control = Control::default();
+    for give_back in [true, false] {
+        let guard = shared(&repository).await;
+        let handle = guard.handle();
+        let index = repository.load_index(&control).await.unwrap();
+        let saver = repository.blob_saver(index, handle.clone(), SaverOptions::default(), &control).unwrap();
+        saver.save_blob(BlobType::Data, &noise(7, 1000)).unwrap();
+        if give_back {
+            guard.release().await.unwrap();
+        } else {
+            drop(guard);
+        }
+        assert!(matches!(handle.check(), Err(Error::LockLost { .. })));
+        assert!(matches!(saver.save_blob(BlobType::Data, &noise(8, 1000)), Err(Error::LockLost { .. })));
+        assert!(matches!(saver.flush().await, Err(Error::LockLost { .. })));
+        for directory in ["data", "index", "snapshots"] {
+            assert_eq!(objects_in(&store, directory).await, 0, "{directory}");
+        }
+    }
 }
 
 /// Reliability §8.1: somebody ran `unlock --remove-all` and a prune while a backup was going on. The backup must not succeed.

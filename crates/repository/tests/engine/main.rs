@@ -1,12 +1,17 @@
-//! Tests of the engine through its public face: with stock restic, with crashes at every change in the store, with damage.
+//! Tests of the engine through its public face: with stock restic, with damage, beside others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
-mod crash;
+mod cancel;
 mod damage;
 mod interop;
 mod locks;
 mod maintenance;
+mod reconcile;
 mod remote;
+mod repair;
 mod saving;
+mod sparing;
+mod traces;
+mod trees;

@@ -76,6 +76,36 @@ async fn removing_needs_an_exclusive_lock() {
     assert!(matches!(repository.repair_index(&guard.handle(), &control).await, Err(Error::NotExclusive { .. })));
 }
 
+/// A plan can be looked at while others hold the repository, and it cannot be carried out then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_shown_beside_others() {
+    let store = storage::memory();
+    let repository = repository(&store).await;
+    let control = Control::default();
+    let guard = shared(&repository).await;
+    let old = backup(&repository, &guard, &files(&[1, 2]), "old").await.unwrap();
+    backup(&repository, &guard, &files(&[2]), "new").await.unwrap();
+    guard.release().await.unwrap();
+    let guard = exclusive(&repository).await;
+    repository.forget(&guard.handle(), &[old], &control).await.unwrap();
+    guard.release().await.unwrap();
+
+    let (beside, guard) = (shared(&repository).await, shared(&repository).await);
+    let shown = repository.preview_prune(&guard.handle(), &thorough(), &control).await.unwrap();
+    backup(&repository, &beside, &files(&[9]), "beside").await.unwrap();
+    assert!(shown.freed_bytes() > 100_000);
+    let shown_packs = shown.packs.clone();
+    beside.release().await.unwrap();
+    guard.release().await.unwrap();
+    let guard = exclusive(&repository).await;
+    let refused = repository.prune(&guard.handle(), shown, &control).await;
+    assert!(matches!(&refused, Err(Error::PruneRefused { reason }) if reason.contains("shown")), "{refused:?}");
+    let plan = repository.plan_prune(&guard.handle(), &thorough(), &control).await.unwrap();
+    assert!(shown_packs.iter().all(|shown| plan.packs.contains(shown)), "what was shown is what is done");
+    repository.prune(&guard.handle(), plan, &control).await.unwrap();
+    assert_eq!(read_everything(&repository).await.unwrap()["new"], files(&[2]));
+}
+
 /// E3, D4: a snapshot that appears, or an index that vanishes, between the plan and the deletes stops the prune before them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_looks_again_before_it_deletes() {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use repository::crypto::ScryptCost;
-use repository::{BlobType, Control, CreateMode, Error, Id, InitOptions, OpenOptions, Repository, SaverOptions};
+use repository::maintenance::{CheckOptions, ReadData};
+use repository::{BlobSaver, BlobType, Control, CreateMode, Error, Id, InitOptions, OpenOptions, Repository, SaverOptions};
 use secrecy::SecretString;
+use storage::layers::fault::{Effect, FaultStore, Faults, Operation};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
@@ -72,20 +75,95 @@ async fn a_blob_that_does_not_verify_is_not_stored() {
     assert_eq!(packs, []);
 }
 
-/// D2: a store that acknowledges a pack and keeps half of it, or nothing, fails the backup before any index names the pack.
+/// D2: a store that acknowledges a pack or an index file and keeps a part of it, or nothing, fails the backup before anything
+/// refers to it (invariant I2).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lies_is_caught() {
-    for keeps in [0, 1000] {
+    for (directory, keeps) in [("data/", 0), ("data/", 1000), ("index/", 0), ("index/", 100)] {
         let inner = storage::memory();
         repository(&inner).await;
-        let store: Arc<dyn ObjectStore> = Arc::new(LyingStore { inner: Arc::clone(&inner), keeps });
+        let store: Arc<dyn ObjectStore> = Arc::new(LyingStore { inner: Arc::clone(&inner), directory, keeps });
         let repository = open(&store).await;
         let lock = shared(&repository).await;
         let saved = backup(&repository, &lock, &Files::from([("a".into(), noise(1, 50_000))]), "one").await;
-        assert!(matches!(saved, Err(Error::StoreLied { .. })), "{saved:?}");
+        assert!(matches!(&saved, Err(Error::StoreLied { key, .. }) if key.starts_with(directory)), "{saved:?}");
         assert!(repository.snapshots(&Control::default()).await.unwrap().snapshots.is_empty());
-        assert!(repository.load_index(&Control::default()).await.unwrap().is_empty());
+        // The small pack with the tree may be whole, and is indexed then; nothing names what is not.
+        let index = repository.load_index(&Control::default()).await.unwrap();
+        assert!(!index.contains(BlobType::Data, &Id::of(&noise(1, 50_000))));
     }
+}
+
+/// Saves incompressible blobs of 1 MiB, four to a pack, until the saver refuses.
+fn save_until_refused(saver: &BlobSaver) -> Error {
+    (0..100).find_map(|seed| saver.save_blob(BlobType::Data, &noise(seed, 1 << 20)).err()).unwrap()
+}
+
+fn small_packs() -> SaverOptions {
+    SaverOptions { pack_size: 4 << 20, open_packs: 1, uploads_in_flight: 1, ..SaverOptions::default() }
+}
+
+/// What the store has is indexed: the two packs that it took.
+async fn two_packs_are_indexed(inner: &Arc<dyn ObjectStore>) {
+    let repository = open(inner).await;
+    let lock = shared(&repository).await;
+    let report = repository.check(&lock.handle(), CheckOptions { read: ReadData::All }, &Control::default()).await.unwrap();
+    assert_eq!((report.errors, report.unindexed_packs), (vec![], vec![]));
+    assert_eq!((report.packs, report.blobs), (2, 8));
+    lock.release().await.unwrap();
+}
+
+/// A5: a failed upload costs the packs in flight; those acknowledged before it are indexed.
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_before_a_failed_upload_are_indexed() {
+    let inner = storage::memory();
+    repository(&inner).await;
+    let faults = Faults::new();
+    let store: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(Arc::clone(&inner), Arc::clone(&faults)));
+    faults.add(Operation::Put, "data/", 2, Effect::Delay(Duration::ZERO));
+    faults.add(Operation::Put, "data/", 1000, Effect::Error(storage::ErrorKind::AccessDenied));
+    let repository = open(&store).await;
+    let lock = shared(&repository).await;
+    let control = Control::default();
+    let index = repository.load_index(&control).await.unwrap();
+    let saver = repository.blob_saver(index, lock.handle(), small_packs(), &control).unwrap();
+    let writer = saver.clone();
+    let refused = tokio::task::spawn_blocking(move || save_until_refused(&writer)).await.unwrap();
+    assert!(matches!(refused, Error::Store { .. }), "{refused}");
+    assert!(matches!(saver.flush().await, Err(Error::Store { operation: "write", .. })));
+    lock.release().await.unwrap();
+    two_packs_are_indexed(&inner).await;
+}
+
+/// A5, engine §4.9: a cancellation while the producer waits for uploads that hang ends within 5 s, and what the store has is
+/// indexed.
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_before_a_cancellation_are_indexed() {
+    let inner = storage::memory();
+    repository(&inner).await;
+    let faults = Faults::new();
+    let store: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(Arc::clone(&inner), Arc::clone(&faults)));
+    faults.add(Operation::Put, "data/", 2, Effect::Delay(Duration::ZERO));
+    faults.add(Operation::Put, "data/", 1000, Effect::Hang);
+    let repository = open(&store).await;
+    let lock = shared(&repository).await;
+    let token = CancellationToken::new();
+    let control = Control::new(token.clone());
+    let index = repository.load_index(&control).await.unwrap();
+    let saver = repository.blob_saver(index, lock.handle(), small_packs(), &control).unwrap();
+    let writer = saver.clone();
+    let saving = tokio::task::spawn_blocking(move || save_until_refused(&writer));
+    // The third pack hangs, the fourth is full with the sixteenth blob, which is counted when there is room for its pack.
+    while saver.totals().data_blobs < 15 {
+        tokio::task::yield_now().await;
+    }
+    let cancelled = Instant::now();
+    token.cancel();
+    assert!(matches!(saving.await.unwrap(), Error::Cancelled));
+    assert!(matches!(saver.flush().await, Err(Error::Cancelled)));
+    assert!(cancelled.elapsed() < Duration::from_secs(5), "{:?}", cancelled.elapsed());
+    lock.release().await.unwrap();
+    two_packs_are_indexed(&inner).await;
 }
 
 #[tokio::test]
@@ -97,7 +175,7 @@ async fn a_password_that_is_wrong_is_told_from_a_repository_that_is_missing() {
     let opened =
         Repository::open(Arc::clone(&store), &SecretString::from("wrong"), &OpenOptions::default(), &Control::default()).await;
     assert!(matches!(opened, Err(Error::WrongPassword { keys: 1 })));
-    let other = OpenOptions { expected_id: Some(Id::random()) };
+    let other = OpenOptions { expected_id: Some(Id::random()), ..OpenOptions::default() };
     let opened = Repository::open(Arc::clone(&store), &password(), &other, &Control::default()).await;
     assert!(matches!(opened, Err(Error::RepositoryMismatch { found, .. }) if found == made.id()));
 }
@@ -129,6 +207,29 @@ async fn a_killed_initialisation_is_taken_up() {
     let taken_up = Repository::init(Arc::clone(&store), &password(), &options, &Control::default()).await.unwrap();
     assert_eq!(open(&store).await.id(), taken_up.id());
     assert_eq!(taken_up.list_keys(&Control::default()).await.unwrap().len(), 1);
+}
+
+/// Two that have the same password initialise at once, and the one that lost is killed before it took its key back: its key opens with
+/// the password, but does not open the repository.
+#[tokio::test]
+async fn a_killed_rival_s_key_does_not_keep_the_password_out() {
+    let rival = storage::memory();
+    repository(&rival).await;
+    let left: Vec<_> = futures::TryStreamExt::try_collect(rival.list(Some(&Path::from("keys")))).await.unwrap();
+    let key: &object_store::ObjectMeta = &left[0];
+    let store = storage::memory();
+    // The rival's is the older one, so it is tried first.
+    store.put(&key.location, rival.get(&key.location).await.unwrap().bytes().await.unwrap().into()).await.unwrap();
+    let made = {
+        let own = storage::memory();
+        let made = repository(&own).await;
+        let objects: Vec<object_store::ObjectMeta> = futures::TryStreamExt::try_collect(own.list(None)).await.unwrap();
+        for object in objects {
+            store.put(&object.location, own.get(&object.location).await.unwrap().bytes().await.unwrap().into()).await.unwrap();
+        }
+        made
+    };
+    assert_eq!(open(&store).await.id(), made.id());
 }
 
 /// Of many that initialise at once exactly one wins, and the repository opens for all of them.

@@ -12,6 +12,7 @@ use planner::{
     access::{Subject, admits},
     retention::Rules,
     schedule::CronSchedule,
+    session::data_check_period,
     workload::check_target,
 };
 
@@ -77,6 +78,10 @@ pub fn validate<'a>(configuration: &'a BackupConfiguration, found: &'a Dereferen
     check_backends(&mut checked, &here, found);
     if let Err(error) = check_target(configuration.spec.target.as_ref(), &here) {
         checked.problem("TargetNotSupported", error.to_string());
+    }
+    // What it says there is not known here; the session-controller has the default.
+    if let Err(error) = data_check_period(configuration, None) {
+        checked.problem("DataCheckPeriodInvalid", error.to_string());
     }
     sessions::check(&mut checked, configuration, found);
     repositories::check(&mut checked, configuration, found, settings);

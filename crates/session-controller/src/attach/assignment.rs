@@ -6,11 +6,12 @@ use crd_types::{
 use kube::{Api, ResourceExt as _};
 use kube_kit::identity::node_machine_id;
 use planner::build::Work;
-use planner::restore::{components, pinned_snapshot, source_namespace};
+use planner::restore::{Existing, Privileged, components, pinned_snapshot, restore_policy, source_namespace};
 use planner::session::{RetentionVerdict, RetentionView, target_id};
 use proto_api::common::v1alpha1::ObjectRef;
 use proto_api::mover::v1alpha1::{
-    Assignment, BackupWork, Limits, OwnershipPolicy, RestoreWork, RetentionWork, SourceErrorPolicy, Target, target,
+    Assignment, BackupWork, ExistingPolicy, OwnershipPolicy, PrivilegedPolicy, RestoreWork, RetentionWork, SourceErrorPolicy,
+    Target, target,
 };
 use proto_api::storage::v1alpha1::{
     AccessSubject, BackupSessionAccess, RestoreSessionAccess, RetentionAccess, access_subject::Subject,
@@ -20,7 +21,10 @@ use proto_api::time;
 use super::AttachError;
 use super::authorise::SessionObject;
 use super::claim::Claim;
+use super::data_check;
+use super::limits::{limits, to_wire};
 use crate::context::Context;
+use crate::reads::configuration_of;
 use crate::retention;
 
 /// Tag by which an attempt finds what an earlier one of its session has finished.
@@ -29,36 +33,56 @@ const SESSION_TAG: &str = "orlop.dev/session-uid";
 const COMPONENT_TAG: &str = "orlop.dev/component";
 /// Value of the annotations that let a component with errors succeed.
 const REPORT: &str = "report";
+/// Value by which files that change while they are read fail the component as unreadable ones do.
+const FAIL: &str = "fail";
 
 /// The assignment of a mover.
 pub(super) async fn assignment(ctx: &Context, claim: &Claim, session: &SessionObject) -> Result<Assignment, AttachError> {
+    let configuration = match session {
+        SessionObject::Backup(session) => configuration_of(ctx, session).await,
+        SessionObject::Restore(_) => Ok(None),
+    };
+    let configuration = configuration.map_err(|error| not_ready(claim, error.to_string()))?;
+    let configuration = configuration.as_ref();
     let targets = match (session, claim.work) {
-        (SessionObject::Backup(session), Work::Backup) => backup_targets(ctx, claim, session).await?,
+        (SessionObject::Backup(session), Work::Backup) => backup_targets(ctx, claim, session, configuration).await?,
         (SessionObject::Backup(session), Work::Retention) => retention_targets(ctx, claim, session).await?,
         (SessionObject::Restore(session), Work::Restore) => restore_targets(ctx, claim, session).await?,
         _ => return Err(over(claim, "its kind of session has no such work")),
     };
+    let limits = match session {
+        SessionObject::Backup(session) => limits(session.as_ref(), configuration),
+        SessionObject::Restore(session) => limits(session.as_ref(), None),
+    };
+    let (existing, privileged) = target_policies(claim, session)?;
     let node = &claim.node;
     let machine_id = node_machine_id(&ctx.client, node).await.map_err(|source| read("Node", "", node, source))?;
     Ok(Assignment {
         targets,
-        limits: Some(Limits::default()),
+        limits: Some(to_wire(limits.bandwidth)),
         deadline: Some(time::to_proto(claim.deadline)),
         traceparent: annotation(session, annotations::TRACEPARENT).unwrap_or_default(),
         cluster_uid: ctx.cluster_uid.clone(),
         machine_id: machine_id.unwrap_or_default(),
         node_name: node.clone(),
-        source_errors: source_errors(ctx, claim, session).await?.into(),
+        source_errors: source_errors(session, configuration).into(),
         ownership: if annotation(session, annotations::OWNERSHIP).as_deref() == Some(REPORT) {
             OwnershipPolicy::Report.into()
         } else {
             OwnershipPolicy::Fail.into()
         },
+        existing: existing.into(),
+        privileged: privileged.into(),
     })
 }
 
 /// One target for each Repository in which the component is still open.
-async fn backup_targets(ctx: &Context, claim: &Claim, session: &BackupSession) -> Result<Vec<Target>, AttachError> {
+async fn backup_targets(
+    ctx: &Context,
+    claim: &Claim,
+    session: &BackupSession,
+    configuration: Option<&BackupConfiguration>,
+) -> Result<Vec<Target>, AttachError> {
     let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), &claim.namespace);
     let entries = session.status.iter().flat_map(|status| &status.snapshots);
     let mut targets = Vec::new();
@@ -74,6 +98,8 @@ async fn backup_targets(ctx: &Context, claim: &Claim, session: &BackupSession) -
             continue;
         }
         let repository = snapshot.spec.repository.clone().unwrap_or_default();
+        let data_check = data_check::of_target(ctx, session, configuration, (name, &repository, &claim.component)).await;
+        let data_check = data_check.map_err(|error| not_ready(claim, error.to_string()))?;
         let subject = Subject::BackupSession(BackupSessionAccess {
             backup_session: Some(session_ref(claim)),
             repository: Some(ObjectRef::named("Repository", claim.namespace.clone(), repository.clone())),
@@ -86,6 +112,7 @@ async fn backup_targets(ctx: &Context, claim: &Claim, session: &BackupSession) -
             work: Some(target::Work::Backup(BackupWork {
                 host: fixed::RESTIC_HOST.to_owned(),
                 tags: vec![format!("{SESSION_TAG}={}", claim.session_uid), format!("{COMPONENT_TAG}={}", claim.component)],
+                data_check,
             })),
         });
     }
@@ -147,17 +174,32 @@ async fn restore_targets(ctx: &Context, claim: &Claim, session: &RestoreSession)
 }
 
 /// The session's own word, else its configuration's.
-async fn source_errors(ctx: &Context, claim: &Claim, session: &SessionObject) -> Result<SourceErrorPolicy, AttachError> {
-    let mut chosen = annotation(session, annotations::SOURCE_ERRORS);
-    if let (None, Work::Backup, SessionObject::Backup(session)) = (&chosen, claim.work, session)
-        && let Some(invoker) = &session.spec.invoker
-    {
-        let api: Api<BackupConfiguration> = Api::namespaced(ctx.client.clone(), &claim.namespace);
-        let found = api.get_opt(&invoker.name).await;
-        let found = found.map_err(|source| read("BackupConfiguration", &claim.namespace, &invoker.name, source))?;
-        chosen = found.and_then(|configuration| configuration.annotations().get(annotations::SOURCE_ERRORS).cloned());
+fn source_errors(session: &SessionObject, configuration: Option<&BackupConfiguration>) -> SourceErrorPolicy {
+    let chosen = annotation(session, annotations::SOURCE_ERRORS)
+        .or_else(|| configuration?.annotations().get(annotations::SOURCE_ERRORS).cloned());
+    match chosen.as_deref() {
+        Some(REPORT) => SourceErrorPolicy::Report,
+        Some(FAIL) => SourceErrorPolicy::Fail,
+        _ => SourceErrorPolicy::Unspecified,
     }
-    Ok(if chosen.as_deref() == Some(REPORT) { SourceErrorPolicy::Report } else { SourceErrorPolicy::Fail })
+}
+
+/// What a restore does about its target. A word that became unknown after the session was validated is waited out.
+fn target_policies(claim: &Claim, session: &SessionObject) -> Result<(ExistingPolicy, PrivilegedPolicy), AttachError> {
+    let SessionObject::Restore(session) = session else {
+        return Ok((ExistingPolicy::Unspecified, PrivilegedPolicy::Unspecified));
+    };
+    let policy = restore_policy(session).map_err(|error| not_ready(claim, error.to_string()))?;
+    let existing = match policy.existing {
+        Existing::Merge => ExistingPolicy::Merge,
+        Existing::Replace => ExistingPolicy::Replace,
+        Existing::Refuse => ExistingPolicy::Refuse,
+    };
+    let privileged = match policy.privileged {
+        Privileged::Restore => PrivilegedPolicy::Restore,
+        Privileged::Drop => PrivilegedPolicy::Drop,
+    };
+    Ok((existing, privileged))
 }
 
 fn annotation(session: &SessionObject, name: &str) -> Option<String> {
@@ -190,4 +232,30 @@ fn over(claim: &Claim, problem: &str) -> AttachError {
 
 fn read(kind: &str, namespace: &str, name: &str, source: kube::Error) -> AttachError {
     AttachError::Api { what: format!("{kind} {namespace}/{name}"), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::attach::SessionKind;
+    use crate::test_support::claim_of;
+    use crd_types::RestoreSessionSpec;
+
+    #[test]
+    fn annotations_of_a_restore_reach_its_mover() {
+        let claim = claim_of(SessionKind::Restore, "back", "uid", "dump", 1);
+        let policies = |pairs: &[(&str, &str)]| {
+            let mut session = RestoreSession::new("back", RestoreSessionSpec::default());
+            let annotations = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            session.metadata.annotations = Some(annotations.collect());
+            target_policies(&claim, &SessionObject::Restore(Box::new(session)))
+        };
+        assert_eq!(policies(&[]).unwrap(), (ExistingPolicy::Merge, PrivilegedPolicy::Restore));
+        let chosen = policies(&[(annotations::EXISTING, "replace"), (annotations::PRIVILEGED, "drop")]);
+        assert_eq!(chosen.unwrap(), (ExistingPolicy::Replace, PrivilegedPolicy::Drop));
+        assert_eq!(policies(&[(annotations::EXISTING, "refuse")]).unwrap().0, ExistingPolicy::Refuse);
+        let refused = policies(&[(annotations::PRIVILEGED, "dorp")]).unwrap_err().to_string();
+        assert!(refused.contains("write restore or drop"), "{refused}");
+    }
 }

@@ -6,7 +6,9 @@
 mod assignment;
 mod authorise;
 mod claim;
+mod data_check;
 mod error;
+mod limits;
 mod registry;
 mod service;
 mod stream;
@@ -14,6 +16,7 @@ mod verdict;
 
 pub use claim::Claim;
 pub use error::AttachError;
+pub use limits::pass_on_limits;
 pub use registry::{Command, Registry, StreamId};
 pub use service::MoverServer;
 

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use kube_kit::controller::Trigger;
 use parking_lot::Mutex;
 use planner::attempt::{Report, Reports, Transfer};
+use planner::bandwidth::Bandwidth;
+use planner::decision::Reason;
 use planner::session::TargetProgress;
 use tokio::sync::mpsc;
 
@@ -20,6 +22,8 @@ use super::claim::Claim;
 pub enum Command {
     /// Stop.
     Cancel(String),
+    /// New limits of speed.
+    Limits(Bandwidth),
     /// The outcome is recorded.
     Ack,
     /// The same mover has dialled again: this stream ends.
@@ -36,6 +40,8 @@ pub struct StreamId(u64);
 struct Stream {
     id: StreamId,
     job: String,
+    /// The limits that its mover was told last.
+    limits: Bandwidth,
     sender: mpsc::UnboundedSender<Command>,
 }
 
@@ -71,6 +77,8 @@ struct Session {
     cancelled: HashMap<String, String>,
     last_progress: Option<Timestamp>,
     woken: Option<Instant>,
+    /// What was wrong with the annotations when they were last looked at.
+    ignored: Vec<Reason>,
 }
 
 #[derive(Default)]
@@ -168,6 +176,31 @@ impl Registry {
         }
     }
 
+    /// The limits that stood in the assignment of a stream.
+    pub(super) fn assigned(&self, claim: &Claim, id: StreamId, limits: Bandwidth) {
+        self.with_work(claim, id, |_, work| {
+            if let Some(stream) = &mut work.stream {
+                stream.limits = limits;
+            }
+        });
+    }
+
+    /// The limits of a session are these now. Movers that were told others are told. The answer is whether `ignored`, what is wrong
+    /// with the annotations, is news; without movers nothing is.
+    pub fn limit(&self, session_uid: &str, limits: Bandwidth, ignored: &[Reason]) -> bool {
+        let mut state = self.state.lock();
+        let Some(session) = state.sessions.get_mut(session_uid) else { return false };
+        for stream in session.work.values_mut().filter_map(|work| work.stream.as_mut()) {
+            if stream.limits != limits {
+                stream.limits = limits;
+                stream.tell(Command::Limits(limits));
+            }
+        }
+        let is_news = session.ignored != ignored;
+        session.ignored = ignored.to_vec();
+        is_news && !ignored.is_empty()
+    }
+
     /// These reports have been dealt with: what followed from them stands in the objects. Their movers may end.
     pub fn recorded(&self, session_uid: &str, reports: &Reports) {
         let mut state = self.state.lock();
@@ -202,7 +235,7 @@ impl Registry {
         if work.attempt != claim.attempt {
             *work = Work { attempt: claim.attempt, ..Work::default() };
         }
-        let stream = Stream { id, job: claim.job.clone(), sender };
+        let stream = Stream { id, job: claim.job.clone(), limits: Bandwidth::default(), sender };
         if let Some(reason) = session.cancelled.get(&claim.job) {
             stream.tell(Command::Cancel(reason.clone()));
         }

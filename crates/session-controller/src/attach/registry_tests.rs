@@ -126,6 +126,41 @@ fn cancel_is_for_jobs() {
     assert_eq!(told(&mut late), [cancel]);
 }
 
+/// Architecture §5, `UpdateLimits`: a mover is told limits when, and only when, they are not the ones it has.
+#[test]
+fn movers_are_told_limits_that_they_do_not_have() {
+    let registry = registry();
+    let limits = |upload| Bandwidth { upload, download: 0 };
+    assert!(!registry.limit("uid", limits(5), &[]), "nobody is attached");
+    let (id, mut first) = registry.attach(&claim(1));
+    registry.assigned(&claim(1), id, limits(5));
+    registry.limit("uid", limits(5), &[]);
+    assert_eq!(told(&mut first), []);
+    registry.limit("uid", limits(7), &[]);
+    registry.limit("uid", limits(7), &[]);
+    assert_eq!(told(&mut first), [Command::Limits(limits(7))]);
+    // Its assignment was made before the change and came after it.
+    let (id, mut again) = registry.attach(&claim(1));
+    registry.assigned(&claim(1), id, limits(5));
+    registry.limit("uid", limits(7), &[]);
+    assert_eq!(told(&mut again), [Command::Limits(limits(7))]);
+    registry.limit("uid", limits(0), &[]);
+    assert_eq!(told(&mut again), [Command::Limits(limits(0))]);
+}
+
+/// What is wrong with an annotation is news once, not at every look.
+#[test]
+fn a_wrong_limit_is_news_once() {
+    let registry = registry();
+    let _attached = registry.attach(&claim(1));
+    let wrong = |message: &str| [Reason::new("bandwidth", "LimitIgnored", message)];
+    assert!(registry.limit("uid", Bandwidth::default(), &wrong("one")));
+    assert!(!registry.limit("uid", Bandwidth::default(), &wrong("one")));
+    assert!(registry.limit("uid", Bandwidth::default(), &wrong("two")));
+    assert!(!registry.limit("uid", Bandwidth::default(), &[]));
+    assert!(registry.limit("uid", Bandwidth::default(), &wrong("two")));
+}
+
 #[test]
 fn a_forgotten_session_ends_its_streams() {
     let registry = registry();

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use super::assignment::assignment;
 use super::authorise::authorise;
 use super::stream::Conversation;
-use super::{AttachError, claim::Claim};
+use super::{AttachError, claim::Claim, limits};
 use crate::context::Context;
 
 /// A mover says Hello before anything else, and at once.
@@ -58,11 +58,12 @@ impl MoverServer {
             }
             Err(_) => return Err(Status::unavailable("the API server answers too slowly")),
         };
+        let limits = limits::of_wire(assignment.limits);
         let (sender, outbound) = mpsc::channel(OUTBOUND);
         let first = AttachResponse { message: Some(attach_response::Message::Assignment(assignment)) };
         // The channel is new and has room.
         let _ = sender.try_send(Ok(first));
-        let conversation = Conversation::new(self.ctx.clone(), claim.clone(), inbound, sender);
+        let conversation = Conversation::new(self.ctx.clone(), claim.clone(), limits, inbound, sender);
         Ok((claim, conversation, ReceiverStream::new(outbound)))
     }
 }

@@ -143,7 +143,7 @@ async fn a_conversation_goes_from_hello_to_ack() {
 
     let assignment = mover.assignment().await;
     assert_eq!((assignment.cluster_uid.as_str(), assignment.machine_id.as_str()), (CLUSTER, "machine-of-worker"));
-    assert_eq!(assignment.source_errors(), SourceErrorPolicy::Fail);
+    assert_eq!(assignment.source_errors(), SourceErrorPolicy::Unspecified);
     let [target] = assignment.targets.as_slice() else { panic!("{assignment:?}") };
     assert_eq!((target.id.as_str(), target.component_path.as_str()), ("web-repo", "repository/v1/nightly/dump"));
     let Some(target::Work::Backup(work)) = &target.work else { panic!("{target:?}") };
@@ -181,6 +181,30 @@ async fn a_conversation_goes_from_hello_to_ack() {
     until(|| !registry.is_attached(&scene.uid, "dump")).await;
 }
 
+/// Limits stand in the assignment, and reach a mover that is attached when they change.
+#[tokio::test]
+async fn limits_are_assigned_and_updated() {
+    let scene = Scene::new().await;
+    scene.ctx.registry.open();
+    scene.server.update::<crd_types::BackupConfiguration>(SHOP, "web-backup", |configuration| {
+        let annotations = configuration.metadata.annotations.get_or_insert_default();
+        annotations.insert("orlop.dev/upload-limit".into(), "1Mi".into());
+        annotations.insert("orlop.dev/download-limit".into(), "3Mi".into());
+    });
+    scene.server.update::<BackupSession>(SHOP, "web-1", |session| {
+        session.metadata.annotations.as_mut().unwrap().insert("orlop.dev/upload-limit".into(), "2Mi".into());
+    });
+    let mut mover = scene.dial().await.unwrap();
+    let limits = mover.assignment().await.limits.unwrap();
+    assert_eq!((limits.upload_bytes_per_second, limits.download_bytes_per_second), (2 << 20, 3 << 20));
+    until(|| scene.ctx.registry.is_attached(&scene.uid, "dump")).await;
+    let faster = planner::bandwidth::Bandwidth { upload: 5 << 20, download: 0 };
+    scene.ctx.registry.limit(&scene.uid, faster, &[]);
+    let attach_response::Message::UpdateLimits(update) = mover.hear().await else { panic!("new limits are due") };
+    let limits = update.limits.unwrap();
+    assert_eq!((limits.upload_bytes_per_second, limits.download_bytes_per_second), (5 << 20, 0));
+}
+
 #[tokio::test]
 async fn a_mover_is_told_to_stop_and_that_the_session_is_over() {
     let scene = Scene::new().await;
@@ -210,4 +234,8 @@ async fn an_assignment_holds_what_is_open() {
     let assignment = scene.dial().await.unwrap().assignment().await;
     assert!(assignment.targets.is_empty(), "{assignment:?}");
     assert_eq!(assignment.source_errors(), SourceErrorPolicy::Report);
+    scene.server.update::<BackupSession>(SHOP, "web-1", |session| {
+        session.metadata.annotations.as_mut().unwrap().insert("orlop.dev/source-errors".into(), "fail".into());
+    });
+    assert_eq!(scene.dial().await.unwrap().assignment().await.source_errors(), SourceErrorPolicy::Fail);
 }

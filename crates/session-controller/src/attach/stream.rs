@@ -1,17 +1,18 @@
 //! One conversation, from the assignment to its end.
 
+use planner::bandwidth::Bandwidth;
 use proto_api::mover::v1alpha1::{
-    Ack, AttachRequest, AttachResponse, Cancel, LockSeen, Progress, attach_request, attach_response,
+    Ack, AttachRequest, AttachResponse, Cancel, LockSeen, Progress, UpdateLimits, attach_request, attach_response,
 };
 use proto_api::status::ServiceError as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::AttachError;
 use super::claim::Claim;
 use super::registry::{Command, Heard};
 use super::verdict::{self, Knowledge};
+use super::{AttachError, limits};
 use crate::context::Context;
 use crate::outcome;
 
@@ -19,6 +20,7 @@ use crate::outcome;
 pub(super) struct Conversation {
     ctx: Context,
     claim: Claim,
+    assigned: Bandwidth,
     inbound: Streaming<AttachRequest>,
     outbound: mpsc::Sender<Result<AttachResponse, Status>>,
 }
@@ -34,10 +36,11 @@ impl Conversation {
     pub(super) fn new(
         ctx: Context,
         claim: Claim,
+        assigned: Bandwidth,
         inbound: Streaming<AttachRequest>,
         outbound: mpsc::Sender<Result<AttachResponse, Status>>,
     ) -> Self {
-        Self { ctx, claim, inbound, outbound }
+        Self { ctx, claim, assigned, inbound, outbound }
     }
 
     /// Listens and speaks until the mover hangs up, another stream takes over, or this process ends. The mover works on
@@ -45,6 +48,7 @@ impl Conversation {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let registry = self.ctx.registry.clone();
         let (id, mut commands) = registry.attach(&self.claim);
+        registry.assigned(&self.claim, id, self.assigned);
         tracing::info!("mover is attached");
         loop {
             let goes = tokio::select! {
@@ -87,7 +91,9 @@ impl Conversation {
                 Goes::On
             }
             Some(attach_request::Message::Outcome(report)) => {
-                tracing::info!(targets = report.targets.len(), error = report.error, "mover reports its end");
+                let peak_memory = report.peak_memory_bytes;
+                tracing::info!(targets = report.targets.len(), error = report.error, peak_memory, "mover reports its end");
+                self.ctx.metrics.mover_ended(self.claim.work, peak_memory);
                 registry.note_outcome(&self.claim, id, outcome::report(&report));
                 Goes::On
             }
@@ -110,6 +116,10 @@ impl Conversation {
     async fn tell(&self, command: Command) -> Goes {
         match command {
             Command::Cancel(reason) => self.say(attach_response::Message::Cancel(Cancel { reason })).await,
+            Command::Limits(bandwidth) => {
+                tracing::info!(bandwidth.upload, bandwidth.download, "limits changed");
+                self.say(attach_response::Message::UpdateLimits(UpdateLimits { limits: Some(limits::to_wire(bandwidth)) })).await
+            }
             Command::Ack => self.say(attach_response::Message::Ack(Ack {})).await,
             // Not a refusal: the mover that reads this on its old stream must not take it for one.
             Command::Replaced => self.end(Status::unavailable("the mover has dialled again")).await,

@@ -20,12 +20,14 @@ use planner::session::{Limits, Need, Preparation, RetentionView, Sibling, Target
 use super::{Error, Shared, Validated};
 use crate::prepare::{PrepareRequest, Prepared, prepare};
 use crate::queue::occupant;
+use crate::reads::configuration_of;
 use crate::{pods, retention};
 
 /// What every decision rests on.
 #[derive(Debug, Clone)]
 pub struct Observed {
-    configuration: Option<BackupConfiguration>,
+    /// The configuration, if that exists still.
+    pub configuration: Option<BackupConfiguration>,
     /// Snapshots of the session.
     pub snapshots: Vec<Snapshot>,
     /// Jobs of the session.
@@ -56,8 +58,11 @@ pub async fn observe(shared: &Shared, validated: &Validated) -> Result<Observed,
     let owner = &validated.owner;
     let snapshots: Api<Snapshot> = Api::namespaced(ctx.client.clone(), &owner.namespace);
     let own = ListParams::default().labels(&format!("{}={}", labels::SESSION_UID, owner.uid));
-    let (configuration, snapshots, jobs) =
-        tokio::join!(configuration(shared, validated), snapshots.list(&own), pods::read_jobs(ctx, &owner.namespace, &owner.uid),);
+    let (configuration, snapshots, jobs) = tokio::join!(
+        configuration_of(ctx, &validated.session),
+        snapshots.list(&own),
+        pods::read_jobs(ctx, &owner.namespace, &owner.uid),
+    );
     let snapshots = snapshots.map_err(|source| Error::read(format!("Snapshots of {}", validated.display()), source))?;
     Ok(Observed {
         configuration: configuration?,
@@ -116,19 +121,6 @@ pub async fn answer(
         Need::Retention => answers.retention = Some(retention::views(&shared.ctx, &validated.session).await?),
     }
     Ok(())
-}
-
-/// The configuration that the session belongs to; one that was made anew under its name is not it.
-async fn configuration(shared: &Shared, validated: &Validated) -> Result<Option<BackupConfiguration>, Error> {
-    let Some(invoker) = validated.session.spec.invoker.as_ref().filter(|invoker| invoker.kind == "BackupConfiguration") else {
-        return Ok(None);
-    };
-    let namespace = &validated.owner.namespace;
-    let api: Api<BackupConfiguration> = Api::namespaced(shared.ctx.client.clone(), namespace);
-    let read = |source| Error::read(format!("BackupConfiguration {namespace}/{}", invoker.name), source);
-    let found = api.get_opt(&invoker.name).await.map_err(read)?;
-    let owner = validated.session.owner_references().iter().find(|owner| owner.kind == "BackupConfiguration");
-    Ok(found.filter(|found| owner.is_none_or(|owner| found.uid().as_deref() == Some(owner.uid.as_str()))))
 }
 
 async fn siblings(shared: &Shared, validated: &Validated) -> Result<Vec<Sibling>, Error> {

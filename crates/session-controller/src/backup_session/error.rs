@@ -19,7 +19,7 @@ pub enum Error {
         /// What the API server said.
         source: kube::Error,
     },
-    /// Something could not be read, for retention.
+    /// Something that others read too could not be read.
     #[error(transparent)]
     Reads(#[from] ReadError),
     /// Jobs could not be read.

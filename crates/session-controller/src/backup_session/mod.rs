@@ -26,6 +26,7 @@ use tracing::Instrument as _;
 pub use error::Error;
 pub use validate::Validated;
 
+use crate::attach::pass_on_limits;
 use crate::context::Context;
 use crate::prepare::{SessionIdentity, traceparent};
 use apply::Applied;
@@ -120,6 +121,7 @@ struct Passed {
 /// Looks once, decides once, acts once.
 async fn pass(shared: &Shared, validated: Validated) -> Result<Passed, Error> {
     let observed = dereference::observe(shared, &validated).await?;
+    pass_on_limits(&shared.ctx, &validated.session, observed.configuration.as_ref()).await;
     let now = shared.ctx.now();
     let mut answers = Answers::default();
     let plan = loop {

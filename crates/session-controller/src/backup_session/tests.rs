@@ -6,6 +6,7 @@ use crd_types::{
 };
 use k8s_openapi::api::batch::v1::Job;
 use planner::attempt::{Outcome, Report, SnapshotMade, TargetReport};
+use planner::bandwidth::Bandwidth;
 use planner::session::begun;
 use serde_json::json;
 use testkit::{ApiServer, Fault, Matcher, fixtures};
@@ -102,6 +103,35 @@ fn succeeded(target: &str) -> TargetReport {
         integrity: Some(true),
         ..TargetReport::failed(target, "")
     }
+}
+
+/// Architecture §5, `UpdateLimits`: an annotation that changes while a mover works is in force at once; one that cannot be
+/// understood is told and fails nothing.
+#[tokio::test]
+async fn limits_follow_the_annotations() {
+    let scene = Scene::new();
+    scene.reconcile().await.unwrap();
+    let uid = scene.session().uid().unwrap();
+    let (_, mut commands) = scene.controller.shared.ctx.registry.attach(&claim_of(SessionKind::Backup, "web-1", &uid, "dump", 1));
+    scene.reconcile().await.unwrap();
+    assert!(commands.try_recv().is_err(), "there is no limit");
+    let limit = |text: &str| {
+        let text = text.to_owned();
+        scene.server.update::<BackupSession>(SHOP, "web-1", |session| {
+            session.metadata.annotations.get_or_insert_default().insert(annotations::UPLOAD_LIMIT.to_owned(), text);
+        });
+    };
+    limit("2Mi");
+    scene.reconcile().await.unwrap();
+    assert_eq!(commands.try_recv(), Ok(Command::Limits(Bandwidth { upload: 2 << 20, download: 0 })));
+    limit("fast");
+    scene.reconcile().await.unwrap();
+    assert_eq!(commands.try_recv(), Ok(Command::Limits(Bandwidth::default())));
+    let events: Vec<k8s_openapi::api::events::v1::Event> = scene.server.all();
+    let note = events.iter().find(|event| event.reason.as_deref() == Some("LimitIgnored")).and_then(|event| event.note.clone());
+    let note = note.expect("an event says what is wrong");
+    assert!(note.contains("orlop.dev/upload-limit") && note.contains("BackupSession") && note.contains("10Mi"), "{note}");
+    assert_eq!(scene.phase(), Some(BackupSessionPhase::Running));
 }
 
 /// Specification §2.4 from the object to Succeeded, with what the API server holds on the way.

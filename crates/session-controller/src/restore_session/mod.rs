@@ -24,7 +24,7 @@ use planner::restore::{Answer, Limits, Need, Plan, Stage, View, decide};
 
 pub use error::RestoreError;
 
-use crate::attach::SessionKind;
+use crate::attach::{SessionKind, pass_on_limits};
 use crate::context::Context;
 use crate::pods::{read_jobs, stop_jobs};
 use dereference::Answers;
@@ -58,6 +58,7 @@ impl RestoreSessions {
         let uid = session.uid().unwrap_or_default();
         let jobs = read_jobs(&self.ctx, &session.namespace().unwrap_or_default(), &uid).await?;
         let reports = self.ctx.registry.reports(&uid);
+        pass_on_limits(&self.ctx, &session, None).await;
         let mut answers = Answers::default();
         let plan = self.plan(&session, &jobs, &reports, &mut answers).await?;
         for reason in &plan.reasons {

@@ -107,6 +107,22 @@ async fn a_restore_runs_to_its_end() {
     assert_eq!(commands.try_recv(), Ok(crate::attach::Command::Ack), "acknowledged once it is written");
 }
 
+/// A limit of the session reaches its mover.
+#[tokio::test]
+async fn limits_follow_the_annotations() {
+    let scene = Scene::new();
+    scene.reconcile().await.unwrap();
+    let claim = claim_of(SessionKind::Restore, "back", &scene.session().uid().unwrap(), "dump", 1);
+    let (_, mut commands) = scene.controller.ctx.registry.attach(&claim);
+    scene.edit(|session| {
+        let annotations = session.metadata.annotations.get_or_insert_default();
+        annotations.insert(crd_types::annotations::DOWNLOAD_LIMIT.to_owned(), "10Mi".to_owned());
+    });
+    scene.reconcile().await.unwrap();
+    let limits = planner::bandwidth::Bandwidth { upload: 0, download: 10 << 20 };
+    assert_eq!(commands.try_recv(), Ok(crate::attach::Command::Limits(limits)));
+}
+
 /// A new Snapshot does not change what a running session restores.
 #[tokio::test]
 async fn latest_is_chosen_once() {
@@ -147,6 +163,27 @@ async fn an_unknown_snapshot_is_invalid_until_it_is_repaired() {
     scene.reconcile().await.unwrap();
     assert_eq!(scene.phase(), Some(RestorePhase::Running));
     assert_eq!(planner::restore::pinned_snapshot(&scene.session()), Some("old"));
+}
+
+/// A slip in what may remove files or plant programs restores nothing.
+#[tokio::test]
+async fn an_unknown_policy_is_invalid_until_it_is_repaired() {
+    let scene = Scene::new();
+    let annotate = |word: &str| {
+        scene.edit(|session| {
+            let annotations = session.metadata.annotations.get_or_insert_default();
+            annotations.insert(crd_types::annotations::PRIVILEGED.to_owned(), word.to_owned());
+        });
+    };
+    annotate("dorp");
+    scene.reconcile().await.unwrap();
+    assert_eq!(scene.phase(), Some(RestorePhase::Invalid));
+    let (_, message) = scene.message(conditions::VALIDATION_PASSED);
+    assert!(message.contains("orlop.dev/privileged of RestoreSession shop/back is \"dorp\": write restore or drop"), "{message}");
+    assert!(scene.server.all::<Job>().is_empty());
+    annotate("drop");
+    scene.reconcile().await.unwrap();
+    assert_eq!(scene.phase(), Some(RestorePhase::Running));
 }
 
 /// Architecture §7: the storage's usage policy is asked at every use.

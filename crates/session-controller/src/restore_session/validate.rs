@@ -4,7 +4,7 @@ use crd_types::{BackupStorage, BackupStoragePhase, ResourceFoundStatus, RestoreS
 use kube::ResourceExt as _;
 use planner::access::{Subject, admits, restore_password};
 use planner::decision::Reason;
-use planner::restore::{Choice, SourceError, Validation, check_named, components, newest};
+use planner::restore::{Choice, SourceError, Validation, check_named, components, newest, restore_policy};
 use planner::workload::TargetKind;
 
 use super::dereference::Source;
@@ -65,6 +65,7 @@ struct Found {
 }
 
 fn examine(session: &RestoreSession, source: &Source) -> Result<Found, Reason> {
+    restore_policy(session).map_err(|error| Reason::new(STEP, "PolicyNotUnderstood", error.to_string()))?;
     let choice = match &source.choice {
         Some(Ok(choice)) => choice,
         Some(Err(error)) => return Err(no_source(error)),

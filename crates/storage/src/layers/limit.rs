@@ -1,4 +1,7 @@
 //! Limits on requests in flight and on bytes per second, changeable while work runs (`UpdateLimits`).
+//!
+//! Small requests never wait: their bytes are counted, and those that come after pay for them. Else the refresh of a lock would
+//! queue behind every pack that was admitted before it, and the lock would be lost for being slow (reliability D11).
 
 use std::fmt;
 use std::ops::Range;
@@ -19,6 +22,9 @@ use tokio::time::Instant;
 
 use super::gate::Gate;
 use super::map_body;
+
+/// Payloads up to this many bytes are counted and do not wait: locks, keys, snapshots.
+const SMALL: u64 = 64 << 10;
 
 /// Limits shared by all stores of one run. Default: none.
 #[derive(Debug, Default)]
@@ -75,8 +81,12 @@ impl Meter {
         self.changed.notify_waiters();
     }
 
-    /// Waits until `bytes` may pass.
-    async fn pay(&self, bytes: u64) {
+    /// Counts `bytes` and waits until they are paid for; those of a small object do not wait.
+    async fn pay(&self, bytes: u64, size_of_object: u64) {
+        if size_of_object <= SMALL {
+            self.charge(bytes);
+            return;
+        }
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -123,8 +133,9 @@ impl fmt::Display for LimitStore {
 #[async_trait]
 impl ObjectStore for LimitStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let _pass = self.limits.gate.enter().await;
-        self.limits.upload.pay(payload.content_length() as u64).await;
+        let length = payload.content_length() as u64;
+        let _pass = if length > SMALL { Some(self.limits.gate.enter().await) } else { None };
+        self.limits.upload.pay(length, length).await;
         self.inner.put_opts(location, payload, options).await
     }
 
@@ -134,15 +145,20 @@ impl ObjectStore for LimitStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        // A look at an object's size has no body: it is part of refreshing a lock.
+        if options.head {
+            return self.inner.get_opts(location, options).await;
+        }
         let pass = self.limits.gate.enter().await;
         let result = self.inner.get_opts(location, options).await?;
         let limits = Arc::clone(&self.limits);
+        let length = result.range.end - result.range.start;
         Ok(map_body(result, move |body| {
             // The pass lives as long as the body is being read.
             let paid = body.and_then(move |chunk: Bytes| {
                 let limits = Arc::clone(&limits);
                 async move {
-                    limits.download.pay(chunk.len() as u64).await;
+                    limits.download.pay(chunk.len() as u64, length).await;
                     Ok(chunk)
                 }
             });
@@ -156,7 +172,7 @@ impl ObjectStore for LimitStore {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let _pass = self.limits.gate.enter().await;
         let total = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        self.limits.download.pay(total).await;
+        self.limits.download.pay(total, total).await;
         self.inner.get_ranges(location, ranges).await
     }
 
@@ -205,9 +221,41 @@ mod tests {
         limits.set_upload_bytes_per_second(Some(1_000));
         let start = Instant::now();
         for number in 0..3 {
-            store.put(&Path::from(format!("{number}")), vec![0_u8; 1_000].into()).await.unwrap();
+            store.put(&Path::from(format!("{number}")), vec![0_u8; 100_000].into()).await.unwrap();
         }
-        assert_eq!(start.elapsed().as_secs(), 3);
+        assert_eq!(start.elapsed().as_secs(), 300);
+    }
+
+    /// Reliability D11: however much waits to be uploaded or downloaded, a lock is refreshed at once.
+    #[tokio::test(start_paused = true)]
+    async fn small_requests_do_not_queue_behind_large_ones() {
+        let (limits, rated) = limited();
+        limits.set_upload_bytes_per_second(Some(10_000));
+        limits.set_download_bytes_per_second(Some(10_000));
+        let connections = Limits::new();
+        connections.set_concurrency(Some(1));
+        let store = Arc::new(LimitStore::new(Arc::new(rated), connections));
+        let old = Path::from("locks/old");
+        store.put(&old, vec![0_u8; 200].into()).await.unwrap();
+        let start = Instant::now();
+        let packs: Vec<_> = (0..8)
+            .map(|number| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.put(&Path::from(format!("data/{number}")), vec![0_u8; 16 << 20].into()).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        store.head(&old).await.unwrap();
+        store.put(&Path::from("locks/new"), vec![0_u8; 200].into()).await.unwrap();
+        store.delete(&old).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(packs.iter().all(|pack| !pack.is_finished()));
+        for pack in packs {
+            pack.await.unwrap().unwrap();
+        }
+        // The small one was counted all the same.
+        let bytes = (8 * (16 << 20) + 400) as f64;
+        assert!(start.elapsed().as_secs_f64() > bytes / 10_000.0 - 2.0, "{:?}", start.elapsed());
     }
 
     /// Architecture §5, `UpdateLimits`: a raised limit frees those who already wait.
@@ -216,7 +264,7 @@ mod tests {
         let (limits, store) = limited();
         limits.set_upload_bytes_per_second(Some(1));
         let start = Instant::now();
-        let put = tokio::spawn(async move { store.put(&Path::from("a"), vec![0_u8; 10_000].into()).await });
+        let put = tokio::spawn(async move { store.put(&Path::from("a"), vec![0_u8; 100_000].into()).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
         limits.set_upload_bytes_per_second(None);
         put.await.unwrap().unwrap();

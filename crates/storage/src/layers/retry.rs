@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::client::Attempts;
 use crate::error::ErrorKind;
+use crate::pace::Pace;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -29,12 +30,35 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct RetryStore {
     inner: Arc<dyn ObjectStore>,
     patience: Duration,
+    pace: Pace,
 }
 
 impl RetryStore {
     /// Wraps `inner`.
     pub fn new(inner: Arc<dyn ObjectStore>, patience: Duration) -> Self {
-        Self { inner, patience }
+        Self { inner, patience, pace: Pace::default() }
+    }
+
+    /// The same for a store whose uploads have this pace: one that found the store to be slow is repeated once, in its turn and with
+    /// more time, whatever the patience.
+    pub(crate) fn paced_by(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    async fn put(&self, location: &Path, payload: &PutPayload, options: &PutOptions) -> Result<PutResult> {
+        let length = payload.content_length() as u64;
+        let was_slow = self.pace.is_slow();
+        let turn = self.pace.turn(length).await;
+        let first = self.inner.put_opts(location, payload.clone(), options.clone()).await;
+        drop(turn);
+        match first {
+            Err(error) if !was_slow && self.pace.is_slow() && ErrorKind::of(&error) == ErrorKind::TimedOut => {
+                let _turn = self.pace.turn(length).await;
+                self.inner.put_opts(location, payload.clone(), options.clone()).await
+            }
+            other => other,
+        }
     }
 
     async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F + Send) -> Result<T>
@@ -65,7 +89,7 @@ impl RetryStore {
         let outcome = self
             .repeat(|| {
                 tries += 1;
-                self.inner.put_opts(location, payload.clone(), options.clone())
+                self.put(location, payload, &options)
             })
             .await;
         match outcome {
@@ -103,7 +127,7 @@ impl ObjectStore for RetryStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         match options.mode {
             PutMode::Create => self.create(location, &payload, &options).await,
-            PutMode::Overwrite => self.repeat(|| self.inner.put_opts(location, payload.clone(), options.clone())).await,
+            PutMode::Overwrite => self.repeat(|| self.put(location, &payload, &options)).await,
             // Repeating it could mistake its own first success for a stranger's.
             PutMode::Update(_) => self.inner.put_opts(location, payload, options).await,
         }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::failed;
 use super::place::{Root, is_temporary};
 use super::read::meta;
+use super::stale;
 
 /// Objects that may wait for a slow reader of the listing.
 const AHEAD: usize = 1_024;
@@ -61,13 +62,16 @@ fn walk(root: &Root, prefix: Path, sender: &mpsc::Sender<Result<ObjectMeta>>) ->
         // A directory that vanished since it was seen has no objects.
         let Some(directory) = root.directory(&prefix)? else { continue };
         let mut heard = true;
-        entries(&directory, &prefix, |found| {
+        let has_temporary = entries(&directory, &prefix, |found| {
             match found {
                 Found::Object(object) => heard = sender.blocking_send(Ok(object)).is_ok(),
                 Found::Directory(path) => pending.push(path),
             }
             heard
         })?;
+        if has_temporary {
+            stale::remove(&directory);
+        }
         if !heard {
             return Ok(());
         }
@@ -75,13 +79,18 @@ fn walk(root: &Root, prefix: Path, sender: &mpsc::Sender<Result<ObjectMeta>>) ->
     Ok(())
 }
 
-/// Calls `visit` for each object and directory until it answers false.
-fn entries(directory: &OwnedFd, prefix: &Path, mut visit: impl FnMut(Found) -> bool) -> Result<()> {
+/// Calls `visit` for each object and directory until it answers false. Says whether there were temporary files.
+fn entries(directory: &OwnedFd, prefix: &Path, mut visit: impl FnMut(Found) -> bool) -> Result<bool> {
+    let mut has_temporary = false;
     let listing = Dir::read_from(directory).map_err(|errno| failed("list", prefix, errno))?;
     for entry in listing {
         let entry = entry.map_err(|errno| failed("list", prefix, errno))?;
         let Ok(name) = entry.file_name().to_str() else { continue };
-        if name == "." || name == ".." || is_temporary(name) {
+        if is_temporary(name) {
+            has_temporary = true;
+            continue;
+        }
+        if name == "." || name == ".." {
             continue;
         }
         let Ok(part) = PathPart::parse(name) else { continue };
@@ -94,10 +103,10 @@ fn entries(directory: &OwnedFd, prefix: &Path, mut visit: impl FnMut(Found) -> b
             _ => continue,
         };
         if !visit(found) {
-            return Ok(());
+            break;
         }
     }
-    Ok(())
+    Ok(has_temporary)
 }
 
 fn look(directory: &OwnedFd, name: &str, path: &Path) -> Result<Option<Stat>> {

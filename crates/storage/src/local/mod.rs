@@ -1,12 +1,14 @@
 //! A directory as an object store.
 //!
-//! Every write goes to a temporary file, is synced, renamed and the directory synced, so that an object is either there
+//! Every write goes to a file without a name or with a temporary one, is synced, named and the directory synced, so that an object is either there
 //! whole or not at all, also after a power cut. Create-if-absent is `renameat2(NOREPLACE)`, or a hard link where the file
 //! system lacks it (NFS). No key leads out of the root: paths are resolved beneath it without following links.
 
+mod buffers;
 mod list;
 mod place;
 mod read;
+mod stale;
 mod write;
 
 use std::fmt;
@@ -25,20 +27,25 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use buffers::Buffers;
 use place::Root;
 
 const STORE: &str = "local";
+
+/// Files that are removed before their directories are synced.
+const DELETES: usize = 256;
 
 /// Objects as files under a root directory, which must exist.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     root: Arc<Root>,
+    buffers: Arc<Buffers>,
 }
 
 impl LocalStore {
     /// A store rooted at `root`. Nothing is touched before the first operation.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::new(Root::new(root.into())) }
+        Self { root: Arc::new(Root::new(root.into())), buffers: Arc::default() }
     }
 }
 
@@ -75,26 +82,39 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (root, key) = (Arc::clone(&self.root), location.clone());
-        blocking(move || read::open(&root, &key, &options)).await
+        let (root, key, buffers) = (Arc::clone(&self.root), location.clone(), Arc::clone(&self.buffers));
+        blocking(move || read::open(&root, &key, &options, &buffers)).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let (root, key, ranges) = (Arc::clone(&self.root), location.clone(), ranges.to_vec());
-        blocking(move || read::ranges(&root, &key, &ranges)).await
+        let buffers = Arc::clone(&self.buffers);
+        blocking(move || read::ranges(&root, &key, &ranges, &buffers)).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let root = Arc::clone(&self.root);
         locations
-            .map(move |location| {
+            .ready_chunks(DELETES)
+            .then(move |locations| {
                 let root = Arc::clone(&root);
                 async move {
-                    let key = location?;
-                    blocking(move || write::delete(&root, &key).map(|()| key)).await
+                    let (keys, mut results) = (Vec::with_capacity(locations.len()), Vec::new());
+                    let keys = locations.into_iter().fold(keys, |mut keys, location| {
+                        match location {
+                            Ok(key) => keys.push(key),
+                            Err(error) => results.push(Err(error)),
+                        }
+                        keys
+                    });
+                    match blocking(move || Ok(write::delete(&root, keys))).await {
+                        Ok(deleted) => results.extend(deleted),
+                        Err(error) => results.push(Err(error)),
+                    }
+                    futures::stream::iter(results)
                 }
             })
-            .buffered(4)
+            .flatten()
             .boxed()
     }
 

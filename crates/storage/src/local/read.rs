@@ -14,13 +14,14 @@ use object_store::{Attributes, GetOptions, GetResult, GetResultPayload, ObjectMe
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
+use super::buffers::{Buffers, POOLED};
 use super::place::Root;
 use super::{STORE, blocking, failed};
 
-/// Bytes read at once; larger bodies come in pieces of this size.
-const CHUNK: u64 = 4 * 1024 * 1024;
+/// Bytes read at once; larger bodies come in pieces of this size. A usual pack is one piece, which nobody need put together.
+const CHUNK: u64 = 32 * 1024 * 1024;
 
-pub(super) fn open(root: &Root, key: &Path, options: &GetOptions) -> Result<GetResult> {
+pub(super) fn open(root: &Root, key: &Path, options: &GetOptions, buffers: &Arc<Buffers>) -> Result<GetResult> {
     let (file, meta) = open_file(root, key)?;
     options.check_preconditions(&meta)?;
     let range = match &options.range {
@@ -29,7 +30,8 @@ pub(super) fn open(root: &Root, key: &Path, options: &GetOptions) -> Result<GetR
         }
         None => 0..meta.size,
     };
-    let body = if options.head { futures::stream::empty().boxed() } else { body(file, key.clone(), range.clone()) };
+    let body =
+        if options.head { futures::stream::empty().boxed() } else { body(file, key.clone(), range.clone(), Arc::clone(buffers)) };
     Ok(GetResult {
         payload: GetResultPayload::Stream(body),
         meta,
@@ -39,7 +41,7 @@ pub(super) fn open(root: &Root, key: &Path, options: &GetOptions) -> Result<GetR
     })
 }
 
-pub(super) fn ranges(root: &Root, key: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+pub(super) fn ranges(root: &Root, key: &Path, ranges: &[Range<u64>], buffers: &Arc<Buffers>) -> Result<Vec<Bytes>> {
     let (file, meta) = open_file(root, key)?;
     ranges
         .iter()
@@ -49,7 +51,7 @@ pub(super) fn ranges(root: &Root, key: &Path, ranges: &[Range<u64>]) -> Result<V
                 let source = format!("range {range:?} of {key} is outside its {} bytes", meta.size).into();
                 return Err(object_store::Error::Generic { store: STORE, source });
             }
-            read(&file, key, clipped)
+            read(&file, key, clipped, buffers)
         })
         .collect()
 }
@@ -81,26 +83,32 @@ fn open_file(root: &Root, key: &Path) -> Result<(File, ObjectMeta)> {
     Ok((File::from(descriptor), meta(key.clone(), &stat)))
 }
 
-fn body(file: File, key: Path, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+fn body(file: File, key: Path, range: Range<u64>, buffers: Arc<Buffers>) -> BoxStream<'static, Result<Bytes>> {
     let file = Arc::new(file);
     futures::stream::try_unfold(range, move |rest| {
-        let (file, key) = (Arc::clone(&file), key.clone());
+        let (file, key, buffers) = (Arc::clone(&file), key.clone(), Arc::clone(&buffers));
         async move {
             if rest.is_empty() {
                 return Ok(None);
             }
             let end = rest.end.min(rest.start + CHUNK);
-            let chunk = blocking(move || read(&file, &key, rest.start..end)).await?;
+            let chunk = blocking(move || read(&file, &key, rest.start..end, &buffers)).await?;
             Ok(Some((chunk, end..rest.end)))
         }
     })
     .boxed()
 }
 
-fn read(file: &File, key: &Path, range: Range<u64>) -> Result<Bytes> {
+fn read(file: &File, key: &Path, range: Range<u64>, buffers: &Arc<Buffers>) -> Result<Bytes> {
     let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    let mut buffer = vec![0; length];
     // A file that shrank under us ends here with "unexpected end", never with silence.
-    file.read_exact_at(&mut buffer, range.start).map_err(|error| failed("read", key, error))?;
-    Ok(buffer.into())
+    let fill = |buffer: &mut [u8]| file.read_exact_at(buffer, range.start).map_err(|error| failed("read", key, error));
+    if length < POOLED {
+        let mut buffer = vec![0; length];
+        fill(&mut buffer)?;
+        return Ok(buffer.into());
+    }
+    let mut buffer = buffers.take(length);
+    fill(buffer.as_mut())?;
+    Ok(Bytes::from_owner(buffer))
 }

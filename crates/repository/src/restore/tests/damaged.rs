@@ -10,7 +10,7 @@ use std::{
 use crate::{
     BlobType,
     backup::testing::{Fixture, is_root, noise},
-    restore::restore,
+    restore::{batch::BATCH_MEMORY, restore, tests::batches::restore_in_batches},
 };
 
 fn pack_path(fixture: &Fixture, pack: &crate::Id) -> PathBuf {
@@ -93,7 +93,11 @@ async fn a_full_file_system_is_named() {
     }
     let backup = fixture.backup(fixture.request()).await;
     let request = fixture.restore_request(backup.snapshot);
-    let report = restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await.unwrap();
+    let refused = restore(&fixture.repository, &fixture.guard.handle(), request.clone(), &fixture.control).await.unwrap_err();
+    assert!(matches!(refused, crate::Error::NoRoom { available, .. } if available <= 8 << 20), "{refused}");
+    assert_eq!(fs::read_dir(&request.root).unwrap().count(), 0, "nothing was written");
+    // Somebody else may fill it while the restore goes on.
+    let report = restore_in_batches(&fixture.repository, fixture.guard.handle(), &request, BATCH_MEMORY).await;
     assert!(report.errors.total >= 5, "{:?}", report.errors);
     assert!(report.errors.listed.iter().any(|problem| problem.class == "space" && problem.path.starts_with(fixture.restored())));
     for number in 0..12 {

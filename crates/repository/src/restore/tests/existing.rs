@@ -2,8 +2,9 @@
 
 use std::{fs, os::unix::fs::FileExt, os::unix::fs::MetadataExt, path::Path};
 
-use crate::backup::testing::{Fixture, assert_same, is_root, make_everything, noise};
-use crate::restore::Existing;
+use crate::Error;
+use crate::backup::testing::{Fixture, assert_same, describe, is_root, make_everything, noise};
+use crate::restore::{Existing, expect_empty, restore};
 
 /// Only differing chunks are written, in place, and what the snapshot does not have is left alone.
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +105,52 @@ async fn a_full_target_can_be_refused() {
     let mut request = fixture.restore_request(backup.snapshot);
     request.existing = Existing::RefuseIfNotEmpty;
     assert!(fixture.restore(request.clone()).await.is_complete());
-    let error =
-        crate::restore::restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await.unwrap_err();
+    let error = restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await.unwrap_err();
     assert!(error.to_string().contains("source"), "{error}");
+}
+
+/// Whatever stands where a path was backed up would be written over or replaced, and so would what leads there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_no_directory_is_not_empty() {
+    let fixture = Fixture::new().await;
+    let file = fixture.source().join("file");
+    fs::write(&file, b"from the backup").unwrap();
+    let mut request = fixture.request();
+    request.paths = vec![file];
+    let of_a_file = fixture.backup(request).await.snapshot;
+    let of_a_directory = fixture.backup(fixture.request()).await.snapshot;
+    let out = fixture.restored();
+    let above = out.parent().unwrap();
+    let elsewhere = fixture.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let link_to = |target: &Path, name: &Path| std::os::unix::fs::symlink(target, name).unwrap();
+    let plants: [(&str, crate::SnapshotId, &dyn Fn()); 5] = [
+        ("a file for a file", of_a_file, &|| fs::write(out.join("file"), b"precious").unwrap()),
+        ("a link for a file", of_a_file, &|| link_to(&elsewhere.join("nothing"), &out.join("file"))),
+        ("a file for a directory", of_a_directory, &|| fs::write(&out, b"precious").unwrap()),
+        ("a link for a directory", of_a_directory, &|| link_to(&elsewhere, &out)),
+        ("a link above it", of_a_directory, &|| link_to(&elsewhere, above)),
+    ];
+    for (what, snapshot, plant) in plants {
+        let target = fixture.path("target");
+        fs::remove_dir_all(&target).unwrap();
+        // Directories up to the one in which it is planted.
+        let directory = match what {
+            "a link above it" => above.parent().unwrap(),
+            _ if snapshot == of_a_file => out.as_path(),
+            _ => above,
+        };
+        fs::create_dir_all(directory).unwrap();
+        let mut request = fixture.restore_request(snapshot);
+        request.existing = Existing::RefuseIfNotEmpty;
+        expect_empty(&fixture.repository, &request, &fixture.control).await.unwrap();
+        plant();
+        let before = describe(&target);
+        let looked = expect_empty(&fixture.repository, &request, &fixture.control).await;
+        assert!(matches!(looked, Err(Error::TargetNotEmpty { .. })), "{what}: {looked:?}");
+        let refused = restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await;
+        assert!(matches!(refused, Err(Error::TargetNotEmpty { .. })), "{what}: {refused:?}");
+        assert_eq!(describe(&target), before, "{what}");
+    }
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
 }

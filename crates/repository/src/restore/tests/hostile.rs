@@ -6,7 +6,7 @@ use crate::{
     BlobType, Id, SaverOptions, SnapshotId,
     backup::testing::{Fixture, describe},
     format::{Node, NodeType, Snapshot, Time, file_mode},
-    restore::restore,
+    restore::{Existing, restore},
 };
 
 /// A tree's bytes, whatever its names; the engine's own writer refuses what we need here.
@@ -200,6 +200,7 @@ async fn a_race_for_links_is_not_lost() {
     let fixture = Fixture::new().await;
     let canary = fixture.path("canary");
     fs::create_dir(&canary).unwrap();
+    fs::write(canary.join("precious"), b"untouched").unwrap();
     for number in 0..40 {
         let directory = fixture.source().join(format!("d{number}"));
         fs::create_dir(&directory).unwrap();
@@ -223,14 +224,17 @@ async fn a_race_for_links_is_not_lost() {
             }
         })
     };
-    for _ in 0..20 {
+    for round in 0..20 {
         let mut request = fixture.restore_request(backup.snapshot);
         request.sync = false;
+        // Half of them also remove what was put aside, and what is below what looked like a directory.
+        request.existing = if round % 2 == 0 { Existing::Merge } else { Existing::Replace };
         let _ = fixture.restore(request).await;
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     attacker.join().unwrap();
-    assert_eq!(fs::read_dir(&canary).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&canary).unwrap().count(), 1);
+    assert_eq!(fs::read(canary.join("precious")).unwrap(), b"untouched");
 }
 
 /// Trees by chance from everything nasty, restored one over the other, so that each finds the links that the last one planted.
@@ -254,6 +258,7 @@ async fn hundreds_of_forged_snapshots_reach_nothing_outside() {
         let snapshot = forge.snapshot(&nodes, if chance(2) == 0 { &["/"] } else { &["/a/b"] }).await;
         let mut request = fixture.restore_request(snapshot);
         request.sync = false;
+        request.existing = if chance(2) == 0 { Existing::Merge } else { Existing::Replace };
         // An error of the whole is as good as errors of entries, as long as nothing is reached.
         let _ = restore(&fixture.repository, &fixture.guard.handle(), request, &fixture.control).await;
     }

@@ -17,7 +17,7 @@ use crate::{
         BackupRequest, backup,
         testing::{Fixture, PASSWORD, is_root, lock_request, noise, store},
     },
-    restore::{Ownership, RestoreRequest, restore},
+    restore::{Ownership, RestoreRequest, tests::batches::restore_in_batches},
 };
 
 const NOBODY: u32 = 65_534;
@@ -70,6 +70,14 @@ async fn owners_that_cannot_be_set_are_told_and_a_volume_s_root_is_the_platform_
         chown(source.join(path), Some(NOBODY), Some(NOBODY)).unwrap();
         fs::set_permissions(source.join(path), fs::Permissions::from_mode(0o555)).unwrap();
     }
+    // A directory that nobody may enter, with the first name of a file that has another one far behind it.
+    fs::create_dir_all(source.join("closed/below")).unwrap();
+    fs::write(source.join("closed/below/first"), noise(2, 1_000)).unwrap();
+    fs::hard_link(source.join("closed/below/first"), source.join("second")).unwrap();
+    for (path, mode) in [("second", 0o644), ("closed/below", 0o000), ("closed", 0o000)] {
+        chown(source.join(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(source.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
     fs::set_permissions(&source, fs::Permissions::from_mode(0o2775)).unwrap();
     chown(&source, Some(0), Some(NOBODY)).unwrap();
     let backup = fixture.backup(fixture.request()).await;
@@ -84,6 +92,9 @@ async fn owners_that_cannot_be_set_are_told_and_a_volume_s_root_is_the_platform_
     assert_eq!(fs::metadata(restored.join("other")).unwrap().uid(), NOBODY);
     assert_eq!(fs::metadata(restored.join("read-only")).unwrap().mode() & 0o777, 0o555);
     assert_eq!(fs::read(restored.join("mine")).unwrap(), noise(1, 1_000));
+    assert_eq!(fs::metadata(restored.join("closed")).unwrap().mode() & 0o777, 0);
+    let [first, second] = ["closed/below/first", "second"].map(|name| fs::metadata(restored.join(name)).unwrap().ino());
+    assert_eq!(first, second);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +110,7 @@ async fn restore_as_nobody() {
     let mut request = RestoreRequest::new(snapshot, folder.join("target"));
     for (ownership, errors) in [(Ownership::Required, 1), (Ownership::BestEffort, 0), (Ownership::Skip, 0)] {
         request.ownership = ownership;
-        let report = restore(&repository, &guard.handle(), request.clone(), &control).await.unwrap();
+        let report = restore_in_batches(&repository, guard.handle(), &request, 1).await;
         assert_eq!(report.errors.total, errors, "{ownership:?} {:?}", report.errors);
         if let Some(problem) = report.errors.listed.first() {
             assert!(problem.path.ends_with("other") && problem.reason.contains("4711"), "{problem:?}");

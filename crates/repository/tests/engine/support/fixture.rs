@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use repository::crypto::ScryptCost;
 use repository::format::{Node, NodeType, Snapshot, Time, Tree, file_mode};
 use repository::{
@@ -189,4 +190,15 @@ pub async fn read_everything(repository: &Repository) -> repository::Result<BTre
         all.insert(snapshot.tags.first().cloned().unwrap_or_default(), read_snapshot(&reader, snapshot.tree).await?);
     }
     Ok(all)
+}
+
+/// A store of its own with the same objects.
+pub async fn copy_of(store: &Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    let copy = storage::memory();
+    let objects: Vec<ObjectMeta> = store.list(None).try_collect().await.unwrap();
+    for object in objects {
+        let bytes = store.get(&object.location).await.unwrap().bytes().await.unwrap();
+        copy.put(&object.location, bytes.into()).await.unwrap();
+    }
+    copy
 }

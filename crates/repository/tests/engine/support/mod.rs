@@ -1,13 +1,16 @@
 //! What the tests share.
+#![allow(dead_code, unused_imports, reason = "each target uses its part")]
 
-mod crash_store;
+mod counting_store;
 mod fixture;
 mod lying_store;
 mod restic;
+mod spoil;
 
-pub use crash_store::{CrashAt, CrashStore, copy_of};
+pub use counting_store::CountingStore;
 pub use fixture::{
-    Files, backup, exclusive, identity, noise, open, password, read_everything, read_snapshot, repository, shared, text,
+    Files, backup, copy_of, exclusive, identity, noise, open, password, read_everything, read_snapshot, repository, shared, text,
 };
-pub use lying_store::{IgnoringStore, LyingStore};
+pub use lying_store::{Garbling, GarblingStore, HidingStore, IgnoringStore, LyingStore};
 pub use restic::Restic;
+pub use spoil::{cut, exists, flip, locate, pack_key};

@@ -1,0 +1,24 @@
+//! What a backup and a restore leave in the page cache (reliability F12).
+
+use std::{fs::File, os::fd::AsFd};
+
+use crate::{
+    backup::testing::{Fixture, noise},
+    source::page_cache::{is_cached, tests::cold_file},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_pass_through_the_cache() {
+    let fixture = Fixture::new().await;
+    let Some(cold) = cold_file(&fixture.source().join("cold"), &noise(1, 6 << 20)) else { return };
+    cold_file(&fixture.source().join("warm"), &noise(2, 6 << 20)).unwrap();
+    std::fs::read(fixture.source().join("warm")).unwrap();
+    let backup = fixture.backup(fixture.request()).await;
+    let warm = File::open(fixture.source().join("warm")).unwrap();
+    assert_eq!(is_cached(cold.as_fd(), 3 << 20), Some(false), "read once and never again");
+    assert_eq!(is_cached(warm.as_fd(), 3 << 20), Some(true), "somebody works with it");
+
+    assert!(fixture.restore(fixture.restore_request(backup.snapshot)).await.is_complete());
+    let restored = File::open(fixture.restored().join("cold")).unwrap();
+    assert_eq!(is_cached(restored.as_fd(), 3 << 20), Some(false), "on the disk");
+}
