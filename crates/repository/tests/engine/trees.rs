@@ -203,10 +203,11 @@ async fn many_packs_of_trees_take_a_request_for_each_mebibyte_and_hide_the_laten
     let most = 2 * stored.div_ceil(MIB);
     assert!(stored > 70 * MIB, "{stored}");
 
-    // Others on the machine only ever make it slower, so the best of a few walks tells.
+    // One request after the other all of it would be waited for. Others on the machine only ever make it slower, so the best of a few
+    // walks tells.
     let distant = DistantStore::new(&store, Duration::from_millis(50));
     let mut latency_left = Vec::new();
-    while latency_left.len() < 4 && !latency_left.iter().any(|left| *left < 0.6) {
+    while latency_left.len() < 4 && !latency_left.iter().any(|left| *left < 0.8) {
         // New clients, which have nothing in memory.
         let near = seconds_to_walk(&open(&store).await, root, all).await;
         let far = seconds_to_walk(&open(&(Arc::clone(&distant) as Arc<dyn ObjectStore>)).await, root, all).await;
@@ -214,7 +215,7 @@ async fn many_packs_of_trees_take_a_request_for_each_mebibyte_and_hide_the_laten
         assert!(reads <= most, "{reads} requests for {stored} bytes");
         latency_left.push((far - near) / (distant.latency.as_secs_f64() * reads as f64));
     }
-    assert!(latency_left.iter().any(|left| *left < 0.6), "parts of the latency that are waited for: {latency_left:?}");
+    assert!(latency_left.iter().any(|left| *left < 0.8), "parts of the latency that are waited for: {latency_left:?}");
 
     let repository = open(&(Arc::clone(&distant) as Arc<dyn ObjectStore>)).await;
     // A check reads several trees at a time.
