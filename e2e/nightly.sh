@@ -23,8 +23,12 @@ mixed() { tests data-mover beside_restic beside_restic_nothing_is_lost ORLOP_MIX
 bit-flips() { tests repository bit_flips every_flipped_bit ORLOP_FLIP_BYTES=1048576; }
 faulty-stores() { tests repository faulty_stores no_trouble ORLOP_FAULT_SCHEDULES=100000; }
 
-# The program in a container's limit; needs root, some 60 GiB of disk and an hour.
-extremes() { bench/bench.sh --extremes; }
+# Tests of the engine that are too large for every run, then the program in a container's limit; needs root, some 60 GiB of disk
+# and an hour.
+extremes() {
+  cargo test --quiet --locked --workspace --test engine nightly_ -- --ignored --nocapture || fail "a test of the extremes failed"
+  bench/bench.sh --extremes
+}
 
 fuzz() {
   # libFuzzer is compiled from C++.

@@ -24,7 +24,7 @@ impl BufferPool {
         } else if bytes.len() < length {
             bytes.resize(length, 0);
         }
-        PooledBuffer { bytes, used: 0, pool: Arc::clone(self) }
+        PooledBuffer { bytes, used: 0, pool: Some(Arc::clone(self)) }
     }
 }
 
@@ -33,10 +33,16 @@ impl BufferPool {
 pub(crate) struct PooledBuffer {
     bytes: Vec<u8>,
     used: usize,
-    pool: Arc<BufferPool>,
+    /// `None` for a buffer of an odd size.
+    pool: Option<Arc<BufferPool>>,
 }
 
 impl PooledBuffer {
+    /// A buffer of this length that is used once.
+    pub fn alone(length: usize) -> Self {
+        Self { bytes: vec![0; length], used: 0, pool: None }
+    }
+
     pub fn used(&self) -> usize {
         self.used
     }
@@ -69,8 +75,8 @@ impl AsRef<[u8]> for PooledBuffer {
 
 impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        if self.bytes.len() <= MOST_BYTES {
-            self.pool.free.lock().push(std::mem::take(&mut self.bytes));
+        if let Some(pool) = self.pool.as_ref().filter(|_| self.bytes.len() <= MOST_BYTES) {
+            pool.free.lock().push(std::mem::take(&mut self.bytes));
         }
     }
 }

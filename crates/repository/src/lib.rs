@@ -42,7 +42,9 @@ pub use lock::{
     LockGuard, LockHandle, LockHolder, LockIdentity, LockJudge, LockMode, LockRequest, LockTimes, LockVerdict, NoJudge,
 };
 pub use objects::CreateMode;
-pub use pack::{BlobReader, BlobSaver, BlobScratch, FetchedPack, PackedBlob, SaveTotals, SavedBlob, SaverOptions};
+pub use pack::{
+    BlobReader, BlobSaver, BlobScratch, FetchedPack, PackedBlob, SaveTotals, SavedBlob, SaverOptions, TreeNodes, TreeWriter,
+};
 pub use repository::{InitOptions, KeyInfo, OpenOptions, Repository};
 pub use snapshots::{Damage, ForgetReport, SnapshotList};
 

@@ -28,15 +28,55 @@ pub const MAX_PACK_OBJECT: u64 = 1 << 30;
 /// Largest data blob after decompression: the chunker's maximum is 8 MiB, other settings of other tools fit too.
 pub const MAX_DATA_BLOB: usize = 64 << 20;
 
-/// Largest tree blob after decompression; more than half a million entries of one directory fit.
-pub const MAX_TREE_BLOB: usize = 256 << 20;
+/// Largest tree blob that is opened whole, in bytes after decompression. Larger ones, up to the four bytes in which the format
+/// keeps a length, are only ever read as a stream.
+pub const MAX_WHOLE_TREE: usize = 256 << 20;
 
-/// Largest blob of a type after decompression, in bytes.
+/// Largest tree blob as stored, in bytes: so much is held while it is read as a stream. Some five million entries of one
+/// directory fit, ten if their metadata is alike.
+pub const MAX_STORED_TREE: usize = 256 << 20;
+
+/// Bytes of trees that one reader holds at most, of directories of this size within one another.
+pub const MAX_OPEN_TREES: u64 = 512 << 20;
+
+/// A tree of more plain bytes than this is read as a stream, node by node.
+pub const STREAMED_TREE: u32 = 8 << 20;
+
+/// A directory of more entries than this is written as a stream, and so is one whose tree would have more than
+/// [`STREAMED_TREE`] bytes: a file of a tebibyte of holes has a node of 140 MB.
+pub const STREAMED_ENTRIES: usize = 8192;
+
+/// Entries of a directory written as a stream that may be in work at a time. What is done waits for what is not.
+pub const STREAM_WINDOW: usize = 4096;
+
+/// Bytes of nodes that may wait so; beyond it no further entries are taken up.
+pub const STREAM_WINDOW_MEMORY: usize = 16 << 20;
+
+/// Longest text of one node that is read from a stream, its list of blobs left out. Attributes have up to 64 KiB each on Linux.
+pub const MAX_NODE_TEXT: usize = 4 << 20;
+
+/// Longest name in a tree that is read as a stream. Linux has 255 bytes, others a few more.
+pub const MAX_NAME: usize = 4096;
+
+/// Most blobs of one file in a tree that is read as a stream, equal ones in a row counted once: as many ids as
+/// [`MAX_STORED_TREE`] can hold, a file of some 8 TiB.
+pub const MAX_CONTENT_RUNS: usize = MAX_STORED_TREE / 32;
+
+/// Largest blob of a type that is opened whole, in bytes after decompression.
 #[must_use]
-pub fn most_blob_bytes(blob_type: BlobType) -> usize {
+pub fn most_whole_bytes(blob_type: BlobType) -> usize {
     match blob_type {
         BlobType::Data => MAX_DATA_BLOB,
-        BlobType::Tree => MAX_TREE_BLOB,
+        BlobType::Tree => MAX_WHOLE_TREE,
+    }
+}
+
+/// Largest blob of a type as an index may name it: bytes as stored without the sealing, and after decompression.
+#[must_use]
+pub fn most_blob_bytes(blob_type: BlobType) -> (usize, usize) {
+    match blob_type {
+        BlobType::Data => (MAX_DATA_BLOB, MAX_DATA_BLOB),
+        BlobType::Tree => (MAX_STORED_TREE, u32::MAX as usize),
     }
 }
 
@@ -72,6 +112,12 @@ pub const INDEX_BLOBS: usize = 50_000;
 /// An index file is also written when the oldest waiting pack has waited this long: what a killed backup
 /// leaves un-indexed, for the next one to take up from the packs' headers, is at most this much work (engine §4.8).
 pub const INDEX_AGE: Duration = Duration::from_secs(60);
+
+/// Memory for index files that are being loaded, in bytes, besides the index itself. A larger file is loaded alone.
+pub const INDEX_LOAD_MEMORY: u64 = 40 << 20;
+
+/// What each of them takes besides its size, in bytes: most of it the decoder's window.
+pub const INDEX_LOAD_FILE: u64 = 3 << 20;
 
 /// Objects fetched at a time when many small ones are read (index, snapshots, locks).
 pub const PARALLEL_READS: usize = 16;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::ObjectStore;
 use secrecy::SecretString;
 
@@ -163,6 +164,17 @@ impl Repository {
     /// Reads, checks, opens and decompresses such a file. A sum that does not match is read once more: the damage may have
     /// happened on the way.
     pub(crate) async fn load_unpacked(&self, file: FileType, id: &Id, control: &Control) -> Result<Vec<u8>> {
+        let sealed = self.fetch_unpacked(file, id, control).await?;
+        let mut out = Vec::new();
+        self.open_unpacked_in_parts(file, id, sealed, |part| {
+            out.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Reads such a file and checks its sum.
+    pub(crate) async fn fetch_unpacked(&self, file: FileType, id: &Id, control: &Control) -> Result<Bytes> {
         let mut bytes = self.objects().get(file, id, control).await?;
         if Id::of(&bytes) != *id {
             bytes = self.objects().get(file, id, control).await?;
@@ -170,24 +182,28 @@ impl Repository {
                 return Err(Error::damaged(file.key(id), "its content does not have the sum that its name says"));
             }
         }
-        self.open_unpacked(file, id, &bytes)
+        Ok(bytes)
     }
 
-    fn open_unpacked(&self, file: FileType, id: &Id, bytes: &[u8]) -> Result<Vec<u8>> {
+    /// Opens such a file and hands out its plain bytes part by part, so that a large one is never held in all its forms at once.
+    pub(crate) fn open_unpacked_in_parts(
+        &self,
+        file: FileType,
+        id: &Id,
+        sealed: Bytes,
+        mut take: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<()> {
         let damaged = |reason: String| Error::damaged(file.key(id), reason);
         let mut plain = Vec::new();
-        self.cipher().open_into(bytes, &mut plain).map_err(|error| damaged(error.to_string()))?;
-        match plain.first() {
-            Some(2) if self.version() >= 2 => {
-                let mut out = Vec::new();
-                compress::with_codec(|codec| codec.decompress_unknown(&plain[1..], file.most_plain_bytes(), &mut out))?
-                    .map_err(damaged)?;
-                Ok(out)
-            }
-            Some(b'{' | b'[') | None => Ok(plain),
-            Some(other) if self.version() >= 2 => Err(damaged(format!("its encoding {other} is unknown"))),
-            Some(_) => Ok(plain),
-        }
+        self.cipher().open_into(&sealed, &mut plain).map_err(|error| damaged(error.to_string()))?;
+        drop(sealed);
+        let taken = match plain.first() {
+            Some(2) if self.version() >= 2 => compress::decompress_in_parts(&plain[1..], file.most_plain_bytes(), take),
+            Some(b'{' | b'[') | None => take(&plain),
+            Some(other) if self.version() >= 2 => Err(format!("its encoding {other} is unknown")),
+            Some(_) => take(&plain),
+        };
+        taken.map_err(damaged)
     }
 
     /// Loads and parses a JSON file.

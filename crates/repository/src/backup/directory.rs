@@ -9,14 +9,15 @@ use parking_lot::Mutex;
 
 use super::{
     session::{Session, find_node},
-    tally::Change,
+    streamed::StreamedEntries,
+    tally::{Change, Counts},
     targets::TargetTree,
 };
 use crate::{
     Counters, TreeId,
     error::Result,
     format::{BlobType, Node, TreeBuilder},
-    source::handles::Place,
+    source::{handles::Place, names::Names},
 };
 
 /// A directory whose entries are being looked at.
@@ -26,14 +27,26 @@ pub(super) struct Directory {
     above: Option<(Arc<Directory>, usize)>,
     /// Its own node, complete but for the tree.
     node: Mutex<Node>,
-    /// Its entries in the parent snapshot, sorted.
+    /// Its entries in the parent snapshot, sorted, as far as they are held.
     previous: Vec<Node>,
     previous_tree: Option<TreeId>,
     was_there: bool,
     /// Set above the paths of the request, where only some entries are wanted.
     pub(super) targets: Option<Arc<TargetTree>>,
     pub(super) device: Option<u64>,
-    pub(super) names: Vec<Vec<u8>>,
+    pub(super) names: Names,
+    pub(super) entries: Entries,
+}
+
+/// What its entries became.
+pub(super) enum Entries {
+    Held(HeldEntries),
+    /// Too many to be held.
+    Streamed(StreamedEntries),
+}
+
+/// The nodes of all entries, in the order of names, and how many are not done.
+pub(super) struct HeldEntries {
     slots: Mutex<Vec<Option<Node>>>,
     pending: AtomicUsize,
 }
@@ -48,13 +61,13 @@ pub(super) struct Opened {
     pub(super) was_there: bool,
     pub(super) targets: Option<Arc<TargetTree>>,
     pub(super) device: Option<u64>,
-    pub(super) names: Vec<Vec<u8>>,
+    pub(super) names: Names,
+    pub(super) entries: Entries,
 }
 
 impl Directory {
     pub(super) fn new(opened: Opened) -> Arc<Self> {
-        let Opened { place, above, node, previous, previous_tree, was_there, targets, device, names } = opened;
-        let count = names.len();
+        let Opened { place, above, node, previous, previous_tree, was_there, targets, device, names, entries } = opened;
         Arc::new(Self {
             place,
             above,
@@ -65,22 +78,29 @@ impl Directory {
             targets,
             device,
             names,
-            slots: Mutex::new(vec![None; count]),
-            pending: AtomicUsize::new(count),
+            entries,
         })
     }
 
-    /// The entry of the parent snapshot in this slot.
+    /// The entry of the parent snapshot in this slot, if those are held.
     pub(super) fn previous(&self, slot: usize) -> Option<&Node> {
-        find_node(&self.previous, &self.names[slot])
+        find_node(&self.previous, self.names.get(slot))
     }
 
     /// The absolute path of an entry, for messages and patterns.
     pub(super) fn path_of(&self, slot: usize) -> std::path::PathBuf {
-        self.place.entry_path(&self.names[slot])
+        self.place.entry_path(self.names.get(slot))
     }
+}
 
-    /// Puts down the result of an entry, `None` if it is not in the snapshot. Says whether it was the last one.
+impl Entries {
+    pub(super) fn held(count: usize) -> Self {
+        Self::Held(HeldEntries { slots: Mutex::new(vec![None; count]), pending: AtomicUsize::new(count) })
+    }
+}
+
+impl HeldEntries {
+    /// Puts down the result of an entry. Says whether it was the last one.
     fn put(&self, slot: usize, node: Option<Node>) -> bool {
         if node.is_some() {
             self.slots.lock()[slot] = node;
@@ -90,40 +110,78 @@ impl Directory {
 }
 
 impl Session {
-    /// Puts down the result of an entry, and finishes every directory of which it was the last.
+    /// Puts down the result of an entry, `None` if it is not in the snapshot, and finishes every directory of which it was the
+    /// last.
     pub(super) fn complete(&self, directory: &Arc<Directory>, slot: usize, node: Option<Node>) -> Result<()> {
-        if directory.put(slot, node) { self.close_directory(directory.clone()) } else { Ok(()) }
+        match self.put(directory, slot, node)? {
+            Some(tree) => self.close_directory(directory.clone(), tree),
+            None => Ok(()),
+        }
     }
 
-    /// Stores the tree of a directory whose entries are all done, and so on upwards. Going up in a loop keeps the stack flat however
-    /// deep the directory is.
-    pub(super) fn close_directory(&self, mut directory: Arc<Directory>) -> Result<()> {
-        loop {
+    /// The directory's tree, if the entry was the last one.
+    fn put(&self, directory: &Arc<Directory>, slot: usize, node: Option<Node>) -> Result<Option<TreeId>> {
+        match &directory.entries {
+            Entries::Held(entries) => {
+                if entries.put(slot, node) {
+                    self.store_entries(entries).map(Some)
+                } else {
+                    Ok(None)
+                }
+            }
+            Entries::Streamed(entries) => {
+                entries.put(slot, node);
+                self.go_on(directory, entries)
+            }
+        }
+    }
+
+    /// Stores the tree of a directory whose entries are all done.
+    pub(super) fn store_entries(&self, entries: &HeldEntries) -> Result<TreeId> {
+        let entries = std::mem::take(&mut *entries.slots.lock());
+        let nodes = || entries.iter().flatten();
+        let id = if nodes().map(Node::json_length).sum::<u64>() > self.streaming.bytes.into() {
+            self.store_as_stream(nodes())?
+        } else {
             let mut tree = TreeBuilder::new();
-            let entries = std::mem::take(&mut *directory.slots.lock());
-            for node in entries.iter().flatten() {
+            for node in nodes() {
                 tree.add(node)?;
             }
-            let id = self.saver.save_blob(BlobType::Tree, &tree.finish())?.id;
-            if !self.index.was_known(BlobType::Tree, &id, self.known_packs) {
-                self.counting.new_tree(entries.iter().flatten());
-            }
+            self.saver.save_blob(BlobType::Tree, &tree.finish())?.id
+        };
+        let mut counts = Counts::default();
+        nodes().for_each(|node| counts.add_entry(&node.node_type, node.size));
+        self.count_tree(&id, &counts);
+        Ok(id)
+    }
+
+    /// Counts the entries of a tree if the repository did not have it.
+    pub(super) fn count_tree(&self, id: &TreeId, counts: &Counts) {
+        if !self.index.was_known(BlobType::Tree, id, self.known_packs) {
+            self.counting.new_tree(counts);
+        }
+    }
+
+    /// Hands the tree of a directory to the one above, and so on upwards. Going up in a loop keeps the stack flat however deep the
+    /// directory is.
+    pub(super) fn close_directory(&self, mut directory: Arc<Directory>, mut tree: TreeId) -> Result<()> {
+        loop {
             self.counting.dir(match directory.previous_tree {
-                Some(previous) if previous == id => Change::Unmodified,
+                Some(previous) if previous == tree => Change::Unmodified,
                 _ if directory.was_there => Change::Changed,
                 _ => Change::New,
             });
             Counters::add(&self.control.counters().dirs_done, 1);
             let Some((above, slot)) = directory.above.clone() else {
-                self.finish(id);
+                self.finish(tree);
                 return Ok(());
             };
             let mut node = std::mem::take(&mut *directory.node.lock());
-            node.subtree = Some(id);
-            if !above.put(slot, Some(node)) {
-                return Ok(());
+            node.subtree = Some(tree);
+            match self.put(&above, slot, Some(node))? {
+                Some(above_tree) => (directory, tree) = (above, above_tree),
+                None => return Ok(()),
             }
-            directory = above;
         }
     }
 }

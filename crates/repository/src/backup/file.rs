@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use rustix::{fs::Stat, io::Errno};
 
 use super::{
+    chunks::Chunks,
     directory::Directory,
     session::{Session, Task},
     tally::Change,
@@ -21,7 +22,7 @@ use crate::{
     Counters,
     chunker::{MAX_CHUNK, MIN_CHUNK},
     error::Result,
-    format::{BlobType, Id, Node, NodeType},
+    format::{BlobType, Node, NodeType, Run},
     source::{
         SourceStep,
         content::{Content, Extent, file_size},
@@ -43,7 +44,7 @@ pub(super) struct LargeFile {
     slot: usize,
     node: Mutex<Option<Node>>,
     change: Change,
-    ids: Mutex<Vec<Option<Id>>>,
+    chunks: Mutex<Chunks>,
     /// Chunks that are being stored, and one for the reader.
     pending: AtomicUsize,
     lost: AtomicBool,
@@ -52,7 +53,7 @@ pub(super) struct LargeFile {
 /// A chunk that another thread takes on.
 pub(super) struct ChunkTask {
     file: Arc<LargeFile>,
-    position: usize,
+    position: u64,
     data: Vec<u8>,
 }
 
@@ -86,16 +87,16 @@ enum Reading {
 
 impl Session {
     /// Takes a file over from the parent snapshot or reads it. `false` if it is no file any more and must be looked at again.
-    pub(super) fn file(&self, directory: &Arc<Directory>, slot: usize, stat: &Stat) -> Result<bool> {
+    pub(super) fn file(&self, directory: &Arc<Directory>, slot: usize, previous: Option<&Node>, stat: &Stat) -> Result<bool> {
         let counters = self.control.counters();
         Counters::add(&counters.files_total, 1);
         Counters::add(&counters.bytes_total, file_size(stat));
-        let previous = directory.previous(slot).filter(|node| node.node_type == NodeType::File);
+        let previous = previous.filter(|node| node.node_type == NodeType::File);
         if let Some(previous) = previous.filter(|previous| is_unchanged(stat, previous)) {
-            let content = previous.content.as_deref().unwrap_or_default();
-            if content.iter().all(|id| self.index.contains(BlobType::Data, id)) {
-                let mut node = node_of(&directory.names[slot], stat, &self.users);
-                node.content = Some(content.to_vec());
+            let content = previous.content.clone().unwrap_or_default();
+            if content.runs().iter().all(|run| self.index.contains(BlobType::Data, &run.id)) {
+                let mut node = node_of(directory.names.get(slot), stat, &self.users);
+                node.content = Some(content);
                 // A change of an attribute would have changed the inode's time.
                 node.extended_attributes.clone_from(&previous.extended_attributes);
                 self.count_file(Change::Unmodified, node.size);
@@ -127,11 +128,11 @@ impl Session {
         for reading in 1.. {
             self.faults.before(SourceStep::Open, path).map_err(|error| Trouble::File("open", error))?;
             let above = self.handles.open(&directory.place).map_err(|error| Trouble::File("open the directory of", error))?;
-            let content = Content::open(&self.handles, above.as_fd(), &directory.names[slot], seen);
+            let content = Content::open(&self.handles, above.as_fd(), directory.names.get(slot), seen);
             let Some(content) = content.map_err(|error| Trouble::File("open", error))? else {
                 return Ok(Reading::TurnedIntoSomethingElse);
             };
-            let mut node = node_of(&directory.names[slot], content.stat(), &self.users);
+            let mut node = node_of(directory.names.get(slot), content.stat(), &self.users);
             self.read_attributes(&mut node, Holder::Handle(content.handle()), path);
             if content.size() >= MIN_CHUNK as u64 {
                 self.read_large(directory, slot, &content, node, change)?;
@@ -192,7 +193,7 @@ impl Session {
             slot,
             node: Mutex::new(Some(node)),
             change,
-            ids: Mutex::default(),
+            chunks: Mutex::default(),
             pending: AtomicUsize::new(1),
             lost: AtomicBool::new(false),
         });
@@ -237,9 +238,10 @@ impl Session {
             match content.extent(offset).map_err(|error| Trouble::File("find holes in", error))? {
                 Extent::End => break,
                 Extent::Hole(length) if buffer.is_empty() && length >= MIN_CHUNK as u64 => {
-                    // A run of zeros is cut at the minimum: this chunk is the same every time.
-                    self.zero_chunk(file)?;
-                    offset += MIN_CHUNK as u64;
+                    // A run of zeros is cut at the minimum: all of its chunks are the same, however many there are.
+                    let count = length / MIN_CHUNK as u64;
+                    self.zero_chunks(file, count)?;
+                    offset += count * MIN_CHUNK as u64;
                 }
                 Extent::Hole(length) => {
                     let length = length.min(step as u64);
@@ -270,11 +272,7 @@ impl Session {
     }
 
     fn chunk(&self, file: &Arc<LargeFile>, data: Vec<u8>) -> Result<()> {
-        let position = {
-            let mut ids = file.ids.lock();
-            ids.push(None);
-            ids.len() - 1
-        };
+        let position = file.chunks.lock().open();
         file.pending.fetch_add(1, AcqRel);
         let task = ChunkTask { file: file.clone(), position, data };
         match self.queue.hand_over(Task::Chunk(task)) {
@@ -283,7 +281,8 @@ impl Session {
         }
     }
 
-    fn zero_chunk(&self, file: &LargeFile) -> Result<()> {
+    /// Notes chunks of a hole, none of which is read.
+    fn zero_chunks(&self, file: &LargeFile, count: u64) -> Result<()> {
         let id = match self.zero_chunk.get() {
             Some(id) => *id,
             None => {
@@ -291,7 +290,7 @@ impl Session {
                 *self.zero_chunk.get_or_init(|| id)
             }
         };
-        file.ids.lock().push(Some(id));
+        file.chunks.lock().push_run(Run { id, count });
         Ok(())
     }
 
@@ -300,7 +299,7 @@ impl Session {
         let ChunkTask { file, position, data } = task;
         if !file.lost.load(Relaxed) {
             let id = self.saver.save_blob(BlobType::Data, &data)?.id;
-            file.ids.lock()[position] = Some(id);
+            file.chunks.lock().put(position, id);
         }
         self.buffers.give_back(data);
         self.chunk_done(&file)
@@ -313,7 +312,7 @@ impl Session {
         }
         let mut node = file.node.lock().take().filter(|_| !file.lost.load(Relaxed));
         if let Some(node) = &mut node {
-            node.content = Some(file.ids.lock().iter().flatten().copied().collect());
+            node.content = Some(std::mem::take(&mut *file.chunks.lock()).finish());
             self.count_file(file.change, node.size);
         }
         self.complete(&file.directory, file.slot, node)

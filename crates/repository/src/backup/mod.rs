@@ -4,13 +4,17 @@
 //! threads, upload what is new, read it back and count, write the snapshot.
 
 mod adopt;
+mod chunks;
 mod directory;
 mod file;
+#[cfg(test)]
+mod huge_tests;
 mod parent;
 mod queue;
 mod report;
 mod request;
 mod session;
+mod streamed;
 mod tally;
 mod targets;
 #[cfg(test)]
@@ -20,13 +24,16 @@ mod tests;
 mod verify;
 mod view;
 mod walk;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 pub use report::{BackupReport, Changes};
 pub use request::{BackupRequest, INCOMPLETE_TAG, ParentChoice};
+pub use streamed::Streaming;
 pub use view::RepositoryView;
+pub use window::WindowBounds;
 
 use crate::{
     SnapshotId,
@@ -120,7 +127,7 @@ async fn store(
     let targets = TargetTree::of(&request.paths)?;
     // The saver comes last: it can do with what is left.
     let threads = request.threads(repository.memory());
-    let reader = repository.blob_reader(Arc::clone(index), control);
+    let reader = repository.blob_reader(Arc::clone(index), control).with_whole_trees(request.streaming.bytes);
     let saver = repository.blob_saver(Arc::clone(index), lock.clone(), SaverOptions::default(), control)?;
     control.emit(Event::PhaseStarted("walk"));
     let session = Session::new(repository, saver.clone(), reader.clone(), Arc::clone(index), request, control)?;

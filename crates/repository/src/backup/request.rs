@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
+use super::streamed::Streaming;
 use crate::{
     SnapshotId,
     chunker::MAX_CHUNK,
@@ -58,6 +59,8 @@ pub struct BackupRequest {
     pub program_version: String,
     /// A seam for tests.
     pub faults: FaultHook,
+    /// When directories are written as streams; a seam for tests too.
+    pub streaming: Streaming,
 }
 
 /// Bytes of a thread's buffers at most: the chunk that it reads, the one that it stores, and what compressing and verifying take.
@@ -88,6 +91,7 @@ impl BackupRequest {
             workers: None,
             program_version: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
             faults: FaultHook::default(),
+            streaming: Streaming::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     file::{ChunkBuffers, ChunkTask},
     queue::{CloseOnPanic, Queue},
     request::BackupRequest,
+    streamed::{Portion, Streaming},
     tally::{Counting, Tally},
     targets::{TargetTree, open_root},
 };
@@ -36,7 +37,7 @@ pub(super) enum Task {
     /// Enter a directory: list it and deal out its entries.
     Enter(EnterTask),
     /// Look at some entries of a directory.
-    Entries(Arc<Directory>, std::ops::Range<usize>),
+    Entries(Arc<Directory>, Portion),
     /// Store a chunk of a large file.
     Chunk(ChunkTask),
 }
@@ -72,6 +73,7 @@ pub(super) struct Session {
     pub(super) excludes: PatternList,
     pub(super) one_file_system: bool,
     pub(super) faults: FaultHook,
+    pub(super) streaming: Streaming,
     pub(super) queue: Queue<Task>,
     pub(super) buffers: ChunkBuffers,
     pub(super) counting: Counting,
@@ -117,6 +119,7 @@ impl Session {
             excludes,
             one_file_system: request.one_file_system,
             faults: request.faults.clone(),
+            streaming: request.streaming.clone(),
             queue: Queue::default(),
             buffers: ChunkBuffers::default(),
             counting: Counting::default(),
@@ -156,7 +159,7 @@ impl Session {
         while let Some(task) = self.queue.pop() {
             let done = self.control.check().and_then(|()| match task {
                 Task::Enter(task) => self.enter(task),
-                Task::Entries(directory, range) => self.entries(&directory, range),
+                Task::Entries(directory, portion) => self.entries(&directory, portion),
                 Task::Chunk(chunk) => self.store_chunk(chunk),
             });
             if let Err(error) = done {

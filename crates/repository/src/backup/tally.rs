@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::report::Changes;
-use crate::format::{Node, NodeType};
+use crate::format::NodeType;
 
 /// What became of an entry since the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,7 @@ impl Counting {
     }
 
     /// The entries of a directory whose tree the repository did not have.
-    pub(super) fn new_tree<'a>(&self, entries: impl Iterator<Item = &'a Node>) {
-        let mut counts = Counts::default();
-        entries.for_each(|node| counts.add_entry(&node.node_type, node.size));
+    pub(super) fn new_tree(&self, counts: &Counts) {
         let counters = &self.in_new_trees;
         counters.files.fetch_add(counts.files, Relaxed);
         counters.dirs.fetch_add(counts.dirs, Relaxed);

@@ -12,7 +12,10 @@ use rustix::{
 
 use crate::{
     error::{Error, Result},
-    source::handles::{Handles, Place},
+    source::{
+        handles::{Handles, Place},
+        names::Names,
+    },
 };
 
 /// A directory above the paths, or a path itself.
@@ -39,6 +42,14 @@ impl TargetTree {
             return Err(invalid(Path::new(""), "no path was given: name at least one"));
         }
         Ok(Arc::new(tree))
+    }
+
+    /// The names that are wanted in this directory, in order.
+    pub(super) fn names(&self) -> Names {
+        let mut names = Names::default();
+        // They come from a request, which is not 4 GiB long.
+        let _ = self.children.keys().try_for_each(|name| names.push(name));
+        names
     }
 
     fn add(&mut self, names: &[&[u8]]) {

@@ -12,8 +12,9 @@ use crate::{
     TreeId,
     control::Control,
     error::{Error, Result},
-    format::{BlobType, Node, NodeType},
+    format::{BlobType, Content, Node, NodeType, Run},
     index::Index,
+    limits::STREAMED_TREE,
     pack::BlobReader,
 };
 
@@ -50,6 +51,7 @@ pub(super) async fn count(
         extent,
         control: control.clone(),
         queue: Queue::default(),
+        large: Mutex::default(),
         state: Mutex::new(State { counts, open: 1, failure: None }),
     };
     counter.queue.push_all(vec![root]);
@@ -84,6 +86,8 @@ struct Counter {
     extent: Extent,
     control: Control,
     queue: Queue<TreeId>,
+    /// Held while a large tree is read.
+    large: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -124,10 +128,12 @@ impl Counter {
 
     fn tree(&self, id: &TreeId) -> Result<(Counts, Vec<TreeId>)> {
         self.control.check()?;
-        let tree = self.reader.load_tree_blocking(id)?;
+        // Large trees are read one at a time, or memory would grow with the number of threads.
+        let _turn = self.is_large(id).then(|| self.large.lock());
         let mut counts = Counts::default();
         let mut subtrees = Vec::new();
-        for node in &tree.nodes {
+        for node in self.reader.tree_nodes_blocking(id)? {
+            let node = &node?;
             let length = if node.node_type == NodeType::File { self.content_length(id, node)? } else { 0 };
             counts.add_entry(&node.node_type, length);
             if node.node_type == NodeType::Dir {
@@ -140,10 +146,15 @@ impl Counter {
         Ok((counts, subtrees))
     }
 
+    fn is_large(&self, id: &TreeId) -> bool {
+        self.index.plain_length(BlobType::Tree, id).is_some_and(|length| length > STREAMED_TREE)
+    }
+
     fn content_length(&self, tree: &TreeId, node: &Node) -> Result<u64> {
-        let length = node.content.iter().flatten().try_fold(0, |sum: u64, id| {
-            let length = self.index.plain_length(BlobType::Data, id)?;
-            Some(sum + u64::from(length))
+        let runs = node.content.iter().flat_map(Content::runs);
+        let length = runs.copied().try_fold(0, |sum: u64, Run { id, count }| {
+            let length = self.index.plain_length(BlobType::Data, &id)?;
+            Some(sum.saturating_add(u64::from(length).saturating_mul(count)))
         });
         match length {
             None => Err(invalid(tree, node, "refers to a blob that is not in the index")),

@@ -13,25 +13,26 @@ use rustix::{
 };
 
 use super::{
-    directory::{Directory, Opened},
-    session::{EnterTask, Session, Task},
+    directory::{Directory, Entries, Opened},
+    session::{EnterTask, Session, Task, find_node},
+    streamed::{Portion, Previous, StreamedEntries, UNREADABLE},
     tally::Change,
+    window::ENTRIES_PER_TASK,
 };
 use crate::{
     control::Counters,
     error::{Error, Result},
     format::{Node, NodeType, Time},
+    pack::TreeNodes,
     source::{
         SourceStep,
         handles::Place,
         listing,
         metadata::{extended_attributes, node_of, node_type},
+        names::Names,
         xattr::Holder,
     },
 };
-
-/// Entries that one task looks at: enough to make taking a task worth it, few enough to keep all threads busy in one directory.
-const ENTRIES_PER_TASK: usize = 64;
 
 /// Looks at an entry that turns into something else under our eyes.
 const LOOKS: usize = 3;
@@ -54,7 +55,7 @@ impl Session {
             {
                 let mut directories = Vec::new();
                 if let Some((above, slot)) = above {
-                    self.entry(&above, slot, looks, &mut directories)?;
+                    self.entry(&above, slot, above.previous(slot), looks, &mut directories)?;
                 }
                 self.queue.push_all(directories);
                 return Ok(());
@@ -70,8 +71,8 @@ impl Session {
         // A file system that is mounted on a directory below a path is not entered; the directory itself is recorded.
         let is_foreign = !passing_through && device.is_some_and(|device| device != stat.st_dev);
         let names = match &targets {
-            Some(targets) => targets.children.keys().cloned().collect(),
-            None if is_foreign => Vec::new(),
+            Some(targets) => targets.names(),
+            None if is_foreign => Names::default(),
             None => {
                 let listing = listing::list(handle.as_fd());
                 match listing.error {
@@ -88,8 +89,10 @@ impl Session {
         // What a request names itself is wanted, whatever its patterns say.
         let names = if passing_through { names } else { self.without_excluded(&place, names) };
         drop(handle);
+        let (previous, entries) = self.previous_and_entries(previous_tree, &names);
         let directory = Directory::new(Opened {
-            previous: self.previous_nodes(previous_tree),
+            previous,
+            entries,
             device: (self.one_file_system && !passing_through).then_some(device.unwrap_or(stat.st_dev)),
             place,
             above,
@@ -133,7 +136,7 @@ impl Session {
         }
     }
 
-    fn without_excluded(&self, place: &Place, mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    fn without_excluded(&self, place: &Place, mut names: Names) -> Names {
         if self.excludes.is_empty() {
             return names;
         }
@@ -147,46 +150,80 @@ impl Session {
         names
     }
 
+    /// The directory's entries in the parent snapshot as far as they are held, and where its own will be gathered.
+    fn previous_and_entries(&self, tree: Option<crate::TreeId>, names: &Names) -> (Vec<Node>, Entries) {
+        let is_streamed = self.is_streamed(names.len());
+        let (held, stream) = match self.previous_nodes(tree).into_whole() {
+            Ok(nodes) => (nodes, TreeNodes::default()),
+            Err(stream) if is_streamed => (Vec::new(), stream),
+            Err(stream) => (Previous::matching(stream, names), TreeNodes::default()),
+        };
+        if !is_streamed {
+            return (held, Entries::held(names.len()));
+        }
+        let entries = StreamedEntries::new(names.len(), self.streaming.window, self.saver.tree_writer(), Previous::new(stream));
+        (held, Entries::Streamed(entries))
+    }
+
     /// The directory's entries in the parent snapshot. If they cannot be read, everything is read again instead.
-    fn previous_nodes(&self, tree: Option<crate::TreeId>) -> Vec<Node> {
-        let Some(tree) = tree else { return Vec::new() };
-        match self.reader.load_tree_blocking(&tree) {
-            Ok(tree) if tree.nodes.is_sorted_by(|left, right| left.name < right.name) => tree.nodes,
-            Ok(_) => Vec::new(),
+    fn previous_nodes(&self, tree: Option<crate::TreeId>) -> TreeNodes {
+        let Some(tree) = tree else { return TreeNodes::default() };
+        match self.reader.tree_nodes_blocking(&tree) {
+            Ok(nodes) if nodes.is_ordered() => nodes,
+            Ok(_) => TreeNodes::default(),
             Err(error) => {
-                tracing::warn!(%tree, %error, "a tree of the parent snapshot is not readable, its files are read again");
-                Vec::new()
+                tracing::warn!(%tree, %error, "{UNREADABLE}");
+                TreeNodes::default()
             }
         }
     }
 
     fn deal_out(&self, directory: &Arc<Directory>) -> Result<()> {
+        let entries = match &directory.entries {
+            Entries::Held(entries) => entries,
+            Entries::Streamed(entries) => {
+                return match self.go_on(directory, entries)? {
+                    Some(tree) => self.close_directory(directory.clone(), tree),
+                    None => Ok(()),
+                };
+            }
+        };
         let count = directory.names.len();
         if count == 0 {
-            return self.close_directory(directory.clone());
+            return self.close_directory(directory.clone(), self.store_entries(entries)?);
         }
+        let portion = |slots| Portion { slots, previous: Vec::new() };
         let first = count.min(ENTRIES_PER_TASK);
         let later = (first..count)
             .step_by(ENTRIES_PER_TASK)
-            .map(|start| Task::Entries(directory.clone(), start..(start + ENTRIES_PER_TASK).min(count)))
+            .map(|start| Task::Entries(directory.clone(), portion(start..(start + ENTRIES_PER_TASK).min(count))))
             .collect();
         self.queue.push_all(later);
-        self.entries(directory, 0..first)
+        self.entries(directory, portion(0..first))
     }
 
     /// Looks at some entries of a directory; those that are directories are left for later.
-    pub(super) fn entries(&self, directory: &Arc<Directory>, range: std::ops::Range<usize>) -> Result<()> {
+    pub(super) fn entries(&self, directory: &Arc<Directory>, portion: Portion) -> Result<()> {
         let mut directories = Vec::new();
-        for slot in range {
+        let Portion { slots, previous: streamed } = portion;
+        for slot in slots {
             self.control.check()?;
-            self.entry(directory, slot, 0, &mut directories)?;
+            let previous = find_node(&streamed, directory.names.get(slot)).or_else(|| directory.previous(slot));
+            self.entry(directory, slot, previous, 0, &mut directories)?;
         }
         self.queue.push_all(directories);
         Ok(())
     }
 
-    fn entry(&self, directory: &Arc<Directory>, slot: usize, looks: usize, directories: &mut Vec<Task>) -> Result<()> {
-        let targets = directory.targets.as_ref().and_then(|targets| targets.children.get(&directory.names[slot]));
+    fn entry(
+        &self,
+        directory: &Arc<Directory>,
+        slot: usize,
+        previous: Option<&Node>,
+        looks: usize,
+        directories: &mut Vec<Task>,
+    ) -> Result<()> {
+        let targets = directory.targets.as_ref().and_then(|targets| targets.children.get(directory.names.get(slot)));
         for look in looks..LOOKS {
             let stat = match self.look(directory, slot) {
                 Ok(stat) => stat,
@@ -197,9 +234,9 @@ impl Session {
             };
             match node_type(&stat) {
                 NodeType::Dir => {
-                    let previous = directory.previous(slot).filter(|node| node.node_type == NodeType::Dir);
+                    let previous = previous.filter(|node| node.node_type == NodeType::Dir);
                     directories.push(Task::Enter(EnterTask {
-                        place: directory.place.child(&directory.names[slot]),
+                        place: directory.place.child(directory.names.get(slot)),
                         above: Some((directory.clone(), slot)),
                         previous_tree: previous.and_then(|node| node.subtree),
                         was_there: previous.is_some(),
@@ -214,7 +251,7 @@ impl Session {
                     return self.complete(directory, slot, None);
                 }
                 NodeType::File => {
-                    if self.file(directory, slot, &stat)? {
+                    if self.file(directory, slot, previous, &stat)? {
                         return Ok(());
                     }
                 }
@@ -238,12 +275,12 @@ impl Session {
     fn look(&self, directory: &Directory, slot: usize) -> io::Result<Stat> {
         self.faults.before(SourceStep::Stat, || directory.path_of(slot))?;
         let handle = self.handles.open(&directory.place)?;
-        Ok(rustix::fs::statat(handle, directory.names[slot].as_slice(), AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::statat(handle, directory.names.get(slot), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// The node of a link, device, FIFO or socket, none of which is ever opened. `None` if it is no longer what it was.
     fn other(&self, directory: &Arc<Directory>, slot: usize, stat: &Stat) -> io::Result<Option<Node>> {
-        let name = directory.names[slot].as_slice();
+        let name = directory.names.get(slot);
         let handle = self.handles.open(&directory.place)?;
         let mut node = node_of(name, stat, &self.users);
         if node.node_type == NodeType::Symlink {

@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use super::path::normal;
 use super::tar::TarWriter;
 use super::walk::{Choice, Entry, Step, Walk};
+use crate::TreeId;
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::format::{BlobType, Node, NodeType};
+use crate::format::{BlobType, Content, Node, NodeType, Run};
 use crate::pack::BlobReader;
 use crate::source::Problems;
 use crate::source::handles::to_path;
 use crate::source::problem::ProblemLog;
-use crate::{BlobId, TreeId};
 
 /// Blobs that are fetched ahead of the one being written: enough to hide a remote store's latency.
 const AHEAD: usize = 8;
@@ -97,13 +97,13 @@ fn archive_entry<W: Write>(reader: &BlobReader, entry: &Entry, archive: &mut Tar
 /// The length of a file's content, which must be its size: a file that is short must not pass for a whole one.
 fn content_length(reader: &BlobReader, node: &Node) -> Result<u64> {
     let mut length: u64 = 0;
-    for id in node.content.iter().flatten() {
-        let plain = reader.index().plain_length(BlobType::Data, id).ok_or_else(|| Error::BlobUnreadable {
+    for Run { id, count } in node.content.iter().flat_map(Content::runs).copied() {
+        let plain = reader.index().plain_length(BlobType::Data, &id).ok_or_else(|| Error::BlobUnreadable {
             blob_type: BlobType::Data,
-            id: *id,
+            id,
             reason: "the index does not have it".to_owned(),
         })?;
-        length += u64::from(plain);
+        length = length.saturating_add(u64::from(plain).saturating_mul(count));
     }
     if length != node.size {
         let reason = format!("a file of {} bytes has content of {length} bytes", node.size);
@@ -118,28 +118,36 @@ fn cannot_write(error: io::Error) -> Error {
 
 /// The blobs of a file in order, fetched ahead by a task of the runtime. Dropping it ends the task.
 struct Fetching {
-    blobs: mpsc::Receiver<Result<Bytes>>,
+    runs: mpsc::Receiver<Result<(Bytes, u64)>>,
+    /// A blob that comes so many times more.
+    again: Option<(Bytes, u64)>,
     /// Bytes that must still come.
     missing: u64,
 }
 
 impl Fetching {
     fn start(reader: &BlobReader, node: &Node, length: u64) -> Result<Self> {
-        let ids = node.content.clone().unwrap_or_default();
-        let lengths = ids.iter().filter_map(|id| reader.index().plain_length(BlobType::Data, id));
+        let runs = node.content.as_ref().map(|content| content.runs().to_vec()).unwrap_or_default();
+        let lengths = runs.iter().filter_map(|run| reader.index().plain_length(BlobType::Data, &run.id));
         let largest = lengths.max().unwrap_or(0).max(1) as usize;
         let ahead = (AHEAD_BYTES / largest).clamp(1, AHEAD);
-        let (sender, blobs) = mpsc::channel(1);
-        Handle::try_current().map_err(Error::internal)?.spawn(fetch(reader.clone(), ids, ahead, sender));
-        Ok(Self { blobs, missing: length })
+        let (sender, fetched) = mpsc::channel(1);
+        Handle::try_current().map_err(Error::internal)?.spawn(fetch(reader.clone(), runs, ahead, sender));
+        Ok(Self { runs: fetched, again: None, missing: length })
+    }
+
+    /// What is wrong if no more blobs come. It is said once.
+    fn broken_off(&mut self) -> Option<Error> {
+        let missing = std::mem::take(&mut self.missing);
+        (missing > 0).then(|| Error::internal(format!("the reading broke off {missing} bytes before the end")))
     }
 }
 
-async fn fetch(reader: BlobReader, ids: Vec<BlobId>, ahead: usize, sender: mpsc::Sender<Result<Bytes>>) {
-    let mut loads = futures::stream::iter(ids)
-        .map(|id| {
+async fn fetch(reader: BlobReader, runs: Vec<Run>, ahead: usize, sender: mpsc::Sender<Result<(Bytes, u64)>>) {
+    let mut loads = futures::stream::iter(runs)
+        .map(|run| {
             let reader = reader.clone();
-            async move { reader.load_blob(BlobType::Data, &id).await }
+            async move { reader.load_blob(BlobType::Data, &run.id).await.map(|blob| (blob, run.count)) }
         })
         .buffered(ahead);
     while let Some(load) = loads.next().await {
@@ -155,14 +163,21 @@ impl Iterator for Fetching {
 
     /// A task that broke off ends like one that is done. Only the bytes tell that something is missing.
     fn next(&mut self) -> Option<Self::Item> {
-        let Some(load) = self.blobs.blocking_recv() else {
-            let missing = std::mem::take(&mut self.missing);
-            return (missing > 0).then(|| Err(Error::internal(format!("the reading broke off {missing} bytes before the end"))));
+        let (blob, count) = match self.again.take() {
+            Some(run) => run,
+            None => match self.runs.blocking_recv() {
+                Some(Ok(run)) => run,
+                Some(Err(error)) => return Some(Err(error)),
+                None => return self.broken_off().map(Err),
+            },
         };
-        Some(load.and_then(|blob| {
-            let missing = self.missing.checked_sub(blob.len() as u64);
-            self.missing = missing.ok_or_else(|| Error::internal("the content is longer than its blobs are said to be"))?;
-            Ok(blob)
-        }))
+        let Some(missing) = self.missing.checked_sub(blob.len() as u64) else {
+            return Some(Err(Error::internal("the content is longer than its blobs are said to be")));
+        };
+        self.missing = missing;
+        if count > 1 {
+            self.again = Some((blob.clone(), count - 1));
+        }
+        Some(Ok(blob))
     }
 }

@@ -8,7 +8,7 @@ use super::walk::{Choice, Step, Walk};
 use crate::TreeId;
 use crate::control::Control;
 use crate::error::Result;
-use crate::format::{BlobType, Node, NodeType, SEAL_OVERHEAD};
+use crate::format::{BlobType, Content, Node, NodeType, SEAL_OVERHEAD};
 use crate::pack::BlobReader;
 use crate::source::Problems;
 use crate::source::problem::ProblemLog;
@@ -88,27 +88,28 @@ pub fn raw_data(reader: &BlobReader, roots: &[TreeId], control: &Control) -> Res
     }
     while let Some(tree) = waiting.pop() {
         control.check()?;
-        let nodes = match Directory::load(reader, &tree) {
-            Ok(directory) => directory.nodes,
-            Err(error) if error.is_damage() => {
-                raw.unreadable_trees += 1;
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        for node in nodes {
-            for blob in node.content.iter().flatten() {
-                if used.insert(index, BlobType::Data, blob).is_none() {
-                    raw.unknown_blobs += 1;
-                }
-            }
-            if let Some(subtree) = node.subtree {
-                enter(reader, subtree, &mut used, &mut waiting, &mut raw);
-            }
+        match add_tree(reader, &tree, &mut used, &mut waiting, &mut raw) {
+            Err(error) if error.is_damage() => raw.unreadable_trees += 1,
+            added => added?,
         }
     }
     add_up(reader, &used, &mut raw);
     Ok(raw)
+}
+
+fn add_tree(reader: &BlobReader, tree: &TreeId, used: &mut BlobSet, waiting: &mut Vec<TreeId>, raw: &mut RawData) -> Result<()> {
+    for node in Directory::load(reader, tree)?.entries() {
+        let node = node?;
+        for run in node.content.iter().flat_map(Content::runs) {
+            if used.insert(reader.index(), BlobType::Data, &run.id).is_none() {
+                raw.unknown_blobs += run.count;
+            }
+        }
+        if let Some(subtree) = node.subtree {
+            enter(reader, subtree, used, waiting, raw);
+        }
+    }
+    Ok(())
 }
 
 fn enter(reader: &BlobReader, tree: TreeId, used: &mut BlobSet, waiting: &mut Vec<TreeId>, raw: &mut RawData) {

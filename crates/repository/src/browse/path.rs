@@ -20,7 +20,7 @@ pub enum Located {
 /// not followed.
 ///
 /// # Errors
-/// [`Error::NotInSnapshot`] if nothing stands there, else as [`BlobReader::load_tree`].
+/// [`Error::NotInSnapshot`] if nothing stands there, else as [`BlobReader::tree_nodes`].
 pub fn locate(reader: &BlobReader, root: &TreeId, path: &[u8]) -> Result<Located> {
     let names = names(path);
     let mut tree = *root;
@@ -28,10 +28,9 @@ pub fn locate(reader: &BlobReader, root: &TreeId, path: &[u8]) -> Result<Located
     for (position, name) in names.iter().enumerate() {
         walked.push(b'/');
         walked.extend_from_slice(name);
-        let mut nodes = Directory::load(reader, &tree)?.nodes;
-        let found = nodes.binary_search_by(|node| node.name.as_slice().cmp(name));
-        let Ok(at) = found else { return Err(not_there(&walked, "it does not exist")) };
-        let node = nodes.swap_remove(at);
+        let mut entries = Directory::load(reader, &tree)?.entries();
+        let found = entries.find(|entry| entry.as_ref().map_or(true, |node| node.name.as_slice() >= *name)).transpose()?;
+        let Some(node) = found.filter(|node| node.name == *name) else { return Err(not_there(&walked, "it does not exist")) };
         if position + 1 == names.len() {
             return Ok(Located::Entry(Entry { path: walked, node }));
         }

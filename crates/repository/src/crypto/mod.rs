@@ -5,6 +5,6 @@ mod kdf;
 mod lanes;
 
 pub(crate) use cipher::random_bytes;
-pub use cipher::{Cipher, MasterKey, Unauthentic};
+pub use cipher::{CIPHER_BLOCK, Cipher, MasterKey, Unauthentic};
 pub use kdf::{ScryptCost, ScryptParameters, derive_key};
 pub(crate) use lanes::RunningHash;

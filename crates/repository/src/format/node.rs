@@ -1,12 +1,14 @@
 //! One entry of a directory, written exactly as restic writes it.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Id, Time, go_json, quote};
+use super::content::{LISTED_ID, Run};
+use super::{Content, Id, Time, go_json, quote};
 
 /// What kind of entry a node is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -111,7 +113,7 @@ pub struct Node {
     /// Device number of a device node.
     pub device: u64,
     /// Blobs of a file in order; `None` (JSON null) for all but files.
-    pub content: Option<Vec<Id>>,
+    pub content: Option<Content>,
     /// Tree of a directory.
     pub subtree: Option<Id>,
     /// Error met when the entry was read, may be empty.
@@ -129,6 +131,54 @@ impl Node {
 
     /// Appends the node as JSON, byte for byte as restic's encoder does for the same node.
     pub fn write(&self, out: &mut Vec<u8>) {
+        // Nothing is taken away in between, so nothing can fail.
+        let _ = self.write_in_pieces(out, usize::MAX, &mut |_| Ok::<_, Infallible>(()));
+    }
+
+    /// The same for a node that may be too long to be held: whenever `piece` bytes or more have gathered in `out`, `take` gets
+    /// them and empties it. What is left at the end is the caller's.
+    ///
+    /// # Errors
+    /// That of `take`.
+    pub fn write_in_pieces<E>(
+        &self,
+        out: &mut Vec<u8>,
+        piece: usize,
+        take: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.write_before_content(out);
+        self.write_content(out, piece, take)?;
+        self.write_after_content(out);
+        Ok(())
+    }
+
+    /// About how long it is as JSON; never much less.
+    #[must_use]
+    pub fn json_length(&self) -> u64 {
+        /// Labels, times and numbers.
+        const FIXED: u64 = 400;
+        let attributes: usize =
+            self.extended_attributes.iter().map(|attribute| 32 + attribute.name.len() + attribute.value.len() * 2).sum();
+        let texts = self.name.len() + self.link_target.len() * 2 + self.user.len() + self.group.len() + self.error.len();
+        FIXED + (texts + attributes) as u64 + LISTED_ID * self.content.as_ref().map_or(0, Content::len)
+    }
+
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let attributes: usize = self
+            .extended_attributes
+            .iter()
+            .map(|attribute| size_of::<ExtendedAttribute>() + attribute.name.len() + attribute.value.len())
+            .sum();
+        let texts = self.name.len() + self.link_target.len() + self.user.len() + self.group.len() + self.error.len();
+        size_of::<Self>()
+            + texts
+            + attributes
+            + size_of::<Run>() * self.content.as_ref().map_or(0, |content| content.runs().len())
+    }
+
+    fn write_before_content(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"name\":");
         let mut name = String::with_capacity(self.name.len());
         quote::quote(&self.name, &mut name);
@@ -160,7 +210,9 @@ impl Node {
         }
         self.write_extended_attributes(out);
         number(out, b",\"device\":", self.device);
-        self.write_content(out);
+    }
+
+    fn write_after_content(&self, out: &mut Vec<u8>) {
         if let Some(subtree) = self.subtree {
             out.extend_from_slice(b",\"subtree\":\"");
             out.extend_from_slice(&subtree.to_hex());
@@ -183,19 +235,33 @@ impl Node {
         }
     }
 
-    fn write_content(&self, out: &mut Vec<u8>) {
+    fn write_content<E>(
+        &self,
+        out: &mut Vec<u8>,
+        piece: usize,
+        take: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         out.extend_from_slice(b",\"content\":");
         let Some(content) = &self.content else {
             out.extend_from_slice(b"null");
-            return;
+            return Ok(());
         };
         out.push(b'[');
-        for (position, id) in content.iter().enumerate() {
-            out.extend_from_slice(if position == 0 { b"\"" } else { b",\"" });
-            out.extend_from_slice(&id.to_hex());
-            out.push(b'"');
+        let mut separator: &[u8] = b"\"";
+        for run in content.runs() {
+            let digits = run.id.to_hex();
+            for _ in 0..run.count {
+                out.extend_from_slice(separator);
+                out.extend_from_slice(&digits);
+                out.push(b'"');
+                separator = b",\"";
+                if out.len() >= piece {
+                    take(out)?;
+                }
+            }
         }
         out.push(b']');
+        Ok(())
     }
 }
 
@@ -253,7 +319,7 @@ pub(super) struct RawNode<'a> {
     #[serde(default)]
     device: u64,
     #[serde(default)]
-    content: Option<Vec<Id>>,
+    content: Option<Content>,
     #[serde(default)]
     subtree: Option<Id>,
     #[serde(default)]

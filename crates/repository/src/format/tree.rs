@@ -102,6 +102,28 @@ impl TreeBuilder {
     /// # Errors
     /// [`Error::InvalidTree`] if its name does not come after the last one's.
     pub fn add(&mut self, node: &Node) -> error::Result<()> {
+        self.begin(node)?;
+        node.write(&mut self.out);
+        Ok(())
+    }
+
+    /// The same for a tree that is not held: whenever `piece` bytes or more have gathered, `take` gets them and empties the
+    /// buffer. [`Self::finish`] gives what is left.
+    ///
+    /// # Errors
+    /// As [`Self::add`], and that of `take`.
+    pub fn add_in_pieces(
+        &mut self,
+        node: &Node,
+        piece: usize,
+        take: &mut impl FnMut(&mut Vec<u8>) -> error::Result<()>,
+    ) -> error::Result<()> {
+        self.begin(node)?;
+        node.write_in_pieces(&mut self.out, piece, take)?;
+        if self.out.len() >= piece { take(&mut self.out) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, node: &Node) -> error::Result<()> {
         match &mut self.last_name {
             Some(last) if *last >= node.name => {
                 let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
@@ -115,7 +137,6 @@ impl TreeBuilder {
             }
             None => self.last_name = Some(node.name.clone()),
         }
-        node.write(&mut self.out);
         Ok(())
     }
 

@@ -1,23 +1,44 @@
 //! Where every blob is: one table in memory, loaded from the index files and added to as packs are written.
+//!
+//! A blob takes 16 bytes for what stands for its id and where to find the rest, some five for its slot, and a few for its place
+//! in its pack: 27 or so, see `memory_tests`. Its id is not kept, but a keyed fingerprint of 114 bits and more; decision 0008
+//! says why nobody can make two of them agree and what would follow. Who needs ids loads the index with them.
 
+mod duplicates;
+mod fingerprint;
 mod load;
+mod locations;
+#[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
+mod model_tests;
+mod names;
+mod packs;
+mod parse;
+mod pieces;
+mod publish;
 mod quarantine;
 mod reconcile;
-mod table;
+mod shard;
+mod slots;
 mod write;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::format::{BlobType, Id};
+use crate::format::{BlobType, IndexBlob};
+use crate::memory::{MemoryBudget, Share};
 use crate::snapshots::Damage;
 use crate::{BlobId, IndexId, PackId};
+use duplicates::Duplicates;
+use fingerprint::{Digest, Fingerprints, SHARDS};
+use locations::Locations;
+use packs::Packs;
+use shard::{Shard, State};
 
+pub(crate) use locations::Entry;
 pub use reconcile::{DamageList, Reconciliation};
-pub(crate) use table::{Entry, SHARDS};
-use table::{LOST, PENDING, Shard, shard_of};
 pub(crate) use write::IndexWriter;
 
 /// Where one copy of a blob is.
@@ -45,7 +66,22 @@ impl BlobLocation {
     }
 }
 
-/// A blob that is in several packs; the further copies.
+/// What stands at a place of a pack. Which blob it is, its [`Place`] in the index says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredBlob {
+    pub blob_type: BlobType,
+    pub offset: u32,
+    pub length: u32,
+    pub uncompressed_length: u32,
+}
+
+impl From<IndexBlob> for StoredBlob {
+    fn from(IndexBlob { blob_type, offset, length, uncompressed_length, .. }: IndexBlob) -> Self {
+        Self { blob_type, offset, length, uncompressed_length }
+    }
+}
+
+/// A blob that is in several packs; a further copy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Duplicate {
     pub blob_type: BlobType,
@@ -56,80 +92,96 @@ pub(crate) struct Duplicate {
     pub uncompressed_length: u32,
 }
 
-#[derive(Debug, Default)]
-struct Packs {
-    ids: Vec<PackId>,
-    numbers: HashMap<PackId, u32>,
-}
-
 /// All blobs of a repository that are known, and those claimed in this run. Shared by all threads.
 ///
 /// After a saver has failed, its index holds claims that will never be kept: load a fresh one.
 #[derive(Debug)]
 pub struct Index {
+    fingerprints: Fingerprints,
+    /// Those of data, then those of trees.
     shards: Vec<RwLock<Shard>>,
     packs: RwLock<Packs>,
-    duplicates: Mutex<Vec<Duplicate>>,
-    files: Vec<(IndexId, Vec<PackId>)>,
+    /// Taken last, if others are held.
+    locations: RwLock<Locations>,
+    /// Taken before a shard, if both are.
+    duplicates: Mutex<Duplicates>,
+    /// Held by who publishes a pack; a pack always has the same one.
+    publishing: Vec<Mutex<()>>,
+    files: Vec<(IndexId, Vec<u32>)>,
     damaged: Vec<Damage>,
     lost: AtomicU64,
     spoiled: AtomicBool,
+    /// What it takes of the budget; `None` if it was not loaded.
+    memory: Option<Mutex<Share>>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self {
-            shards: (0..2 * SHARDS).map(|_| RwLock::default()).collect(),
-            packs: RwLock::default(),
-            duplicates: Mutex::default(),
-            files: Vec::new(),
-            damaged: Vec::new(),
-            lost: AtomicU64::new(0),
-            spoiled: AtomicBool::new(false),
-        }
+        Self::with_shards(Shard::default)
     }
 }
 
 impl Index {
+    /// One that keeps the blobs' whole ids, 32 bytes more for each, and tells blobs apart by them: for what removes anything,
+    /// or writes anew what an index file said.
+    pub(crate) fn with_ids() -> Self {
+        Self::with_shards(Shard::with_ids)
+    }
+
+    fn with_shards(shard: impl Fn() -> Shard) -> Self {
+        Self {
+            fingerprints: Fingerprints::default(),
+            shards: (0..2 * SHARDS).map(|_| RwLock::new(shard())).collect(),
+            packs: RwLock::default(),
+            locations: RwLock::default(),
+            duplicates: Mutex::default(),
+            publishing: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            files: Vec::new(),
+            damaged: Vec::new(),
+            lost: AtomicU64::new(0),
+            spoiled: AtomicBool::new(false),
+            memory: None,
+        }
+    }
+
     /// Whether the blob is in the repository, or will be by this run. One whose pack is known to be lost is not.
     #[must_use]
     pub fn contains(&self, blob_type: BlobType, id: &BlobId) -> bool {
-        self.shard(blob_type, id).read().get(id).is_some()
+        self.state(blob_type, id).is_some()
     }
 
     /// Whether the blob stands in one of the first `packs` packs that became known: with [`Self::pack_count`] as it was before a
     /// run, whether the repository had it without that run.
     pub(crate) fn was_known(&self, blob_type: BlobType, id: &BlobId, packs: u32) -> bool {
-        self.shard(blob_type, id).read().get(id).is_some_and(|entry| entry.pack < packs)
+        self.position(blob_type, id).is_some_and(|position| self.locations.read().pack(position) < packs)
     }
 
     /// Packs that are known by now.
     pub(crate) fn pack_count(&self) -> u32 {
-        u32::try_from(self.packs.read().ids.len()).unwrap_or(LOST)
+        self.packs.read().len()
     }
 
     /// Length of the plain blob, if it is known.
     #[must_use]
     pub fn plain_length(&self, blob_type: BlobType, id: &BlobId) -> Option<u32> {
-        self.shard(blob_type, id).read().get(id).map(Entry::plain_length)
+        match self.state(blob_type, id)? {
+            State::Stored(position) => Some(self.locations.read().get(position).plain_length()),
+            State::Pending(plain_length) => Some(plain_length),
+            State::Lost => None,
+        }
     }
 
     /// Where the blob is; `None` too if it was only claimed and its pack is not acknowledged yet.
     #[must_use]
     pub fn locate(&self, blob_type: BlobType, id: &BlobId) -> Option<BlobLocation> {
-        let entry = *self.shard(blob_type, id).read().get(id)?;
-        self.location(entry.pack, entry.offset, entry.length, entry.uncompressed_length)
+        self.location(self.position(blob_type, id)?)
     }
 
     /// Further copies of the blob, for when the first cannot be read.
     #[must_use]
     pub fn other_copies(&self, blob_type: BlobType, id: &BlobId) -> Vec<BlobLocation> {
-        let duplicates: Vec<_> =
-            self.duplicates.lock().iter().filter(|copy| copy.blob_type == blob_type && copy.id == *id).copied().collect();
-        duplicates
-            .iter()
-            .filter_map(|copy| self.location(copy.pack, copy.offset, copy.length, copy.uncompressed_length))
-            .collect()
+        let positions = self.duplicates.lock().of(blob_type, id);
+        positions.into_iter().filter_map(|position| self.location(position)).collect()
     }
 
     /// Number of blobs.
@@ -145,6 +197,33 @@ impl Index {
         self.len() == 0
     }
 
+    /// Bytes of memory that it takes: about, for what little stands in maps of the standard library.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let shards: usize = self.shards.iter().map(|shard| shard.read().heap_bytes()).sum();
+        let files: usize = self.files.iter().map(|(id, packs)| size_of_val(id) + packs.capacity() * size_of::<u32>()).sum();
+        // One after the other: two locks at a time would have an order.
+        let packs = self.packs.read().heap_bytes();
+        let locations = self.locations.read().heap_bytes();
+        let duplicates = self.duplicates.lock().heap_bytes();
+        shards + files + packs + locations + duplicates
+    }
+
+    /// Takes what it holds from a budget, until it is dropped. It cannot do with less, so others get the less.
+    fn draw_memory(&mut self, budget: &MemoryBudget) {
+        let bytes = self.heap_bytes() as u64;
+        self.memory = Some(Mutex::new(budget.draw(bytes, bytes)));
+    }
+
+    /// Has the budget know how much it has grown.
+    pub(crate) fn count_memory(&self) {
+        if let Some(share) = &self.memory {
+            // Counted before the share is locked: that takes the other locks.
+            let bytes = self.heap_bytes() as u64;
+            share.lock().set(bytes);
+        }
+    }
+
     /// Index files that could not be read. Their blobs are unknown: a backup stores them anew, prune refuses.
     #[must_use]
     pub fn damaged(&self) -> &[Damage] {
@@ -152,90 +231,44 @@ impl Index {
     }
 
     /// The files that it was loaded from, each with its packs.
-    pub(crate) fn files(&self) -> &[(IndexId, Vec<PackId>)] {
-        &self.files
-    }
-
-    /// Claims a blob: true for exactly one caller, who must store it; all others may rely on it.
-    pub(crate) fn claim(&self, blob_type: BlobType, id: &BlobId, plain_length: u32) -> bool {
-        let claimed = Entry { id: *id, pack: PENDING, offset: 0, length: 0, uncompressed_length: plain_length };
-        let mut shard = self.shard(blob_type, id).write();
-        match shard.find(id) {
-            None => shard.insert(claimed),
-            Some(at) if shard.entry(at).pack == LOST => {
-                shard.replace(at, claimed);
-                self.lost.fetch_sub(1, Ordering::Relaxed);
-            }
-            Some(_) => return false,
-        }
-        true
-    }
-
-    /// Enters the blobs of a pack that the store has acknowledged.
-    pub(crate) fn publish(&self, pack: &crate::format::IndexPack) {
-        let number = self.pack_number(&pack.id);
-        for blob in &pack.blobs {
-            let entry = Entry {
-                id: blob.id,
-                pack: number,
-                offset: blob.offset,
-                length: blob.length,
-                uncompressed_length: blob.uncompressed_length,
-            };
-            let mut shard = self.shard(blob.blob_type, &blob.id).write();
-            match shard.find(&blob.id) {
-                None => shard.insert(entry),
-                Some(at) if shard.entry(at).pack == PENDING => shard.replace(at, entry),
-                Some(at) if shard.entry(at).pack == LOST => {
-                    shard.replace(at, entry);
-                    self.lost.fetch_sub(1, Ordering::Relaxed);
-                }
-                // The same pack in two index files is one copy, not two.
-                Some(at) if shard.entry(at).pack == number && shard.entry(at).offset == blob.offset => {}
-                Some(_) => {
-                    drop(shard);
-                    self.duplicates.lock().push(Duplicate {
-                        blob_type: blob.blob_type,
-                        id: blob.id,
-                        pack: number,
-                        offset: blob.offset,
-                        length: blob.length,
-                        uncompressed_length: blob.uncompressed_length,
-                    });
-                }
-            }
-        }
+    pub(crate) fn files(&self) -> Vec<(IndexId, Vec<PackId>)> {
+        let packs = self.packs.read();
+        let ids = |numbers: &[u32]| numbers.iter().filter_map(|number| packs.id(*number)).collect();
+        self.files.iter().map(|(id, numbers)| (*id, ids(numbers))).collect()
     }
 
     /// The packs, in the order of their numbers.
     pub(crate) fn pack_ids(&self) -> Vec<PackId> {
-        self.packs.read().ids.clone()
+        self.packs.read().ids().copied().collect()
     }
 
-    /// All further copies; the same copy may appear twice if two index files list its pack.
+    /// All further copies, by type, id, pack and offset.
     pub(crate) fn duplicates(&self) -> Vec<Duplicate> {
-        let mut duplicates = self.duplicates.lock().clone();
-        duplicates.sort_by_key(|copy| (copy.blob_type, copy.id, copy.pack, copy.offset));
-        duplicates.dedup_by_key(|copy| (copy.blob_type, copy.id, copy.pack, copy.offset));
-        duplicates
+        let (duplicates, locations) = (self.duplicates.lock(), self.locations.read());
+        let copies = duplicates.iter().map(|(copy, position)| {
+            let Entry { pack, offset, length, uncompressed_length } = locations.get(position);
+            Duplicate { blob_type: copy.blob_type, id: copy.id, pack, offset, length, uncompressed_length }
+        });
+        copies.collect()
     }
 
     /// Calls `visit` for each blob that is in a pack, with its type, its place in the table and its entry; one shard is locked
-    /// at a time.
+    /// at a time. What `visit` calls must not be of the index.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(BlobType, Place, &Entry)) {
         for (number, shard) in self.shards.iter().enumerate() {
-            let blob_type = if number < SHARDS { BlobType::Data } else { BlobType::Tree };
-            for (at, entry) in shard.read().iter().enumerate().filter(|(_, entry)| entry.pack < LOST) {
-                visit(blob_type, Place { shard: number, at }, entry);
+            let (shard, locations) = (shard.read(), self.locations.read());
+            for (at, position) in shard.stored() {
+                visit(blob_type(number), Place { shard: number, at }, &locations.get(position));
             }
         }
     }
 
     /// The blob's place in the table, a key for side tables.
     pub(crate) fn place(&self, blob_type: BlobType, id: &BlobId) -> Option<Place> {
-        let number = shard_number(blob_type, id);
+        let digest = self.fingerprints.of(id);
+        let number = shard_number(blob_type, &digest);
         let shard = self.shards[number].read();
-        shard.find(id).filter(|at| shard.entry(*at).pack != LOST).map(|at| Place { shard: number, at })
+        shard.find(&digest, id).filter(|at| shard.state(*at) != State::Lost).map(|at| Place { shard: number, at })
     }
 
     /// Entries of each shard, for side tables.
@@ -252,28 +285,25 @@ impl Index {
         self.spoiled.load(Ordering::Acquire)
     }
 
-    fn shard(&self, blob_type: BlobType, id: &BlobId) -> &RwLock<Shard> {
-        &self.shards[shard_number(blob_type, id)]
+    fn shard(&self, blob_type: BlobType, digest: &Digest) -> &RwLock<Shard> {
+        &self.shards[shard_number(blob_type, digest)]
     }
 
-    fn pack_number(&self, id: &PackId) -> u32 {
-        if let Some(number) = self.packs.read().numbers.get(id) {
-            return *number;
-        }
-        let mut packs = self.packs.write();
-        if let Some(number) = packs.numbers.get(id) {
-            return *number;
-        }
-        // A repository of four billion packs would hold 64 PiB; LOST and PENDING are never reached.
-        let number = u32::try_from(packs.ids.len()).unwrap_or(LOST - 1);
-        packs.ids.push(*id);
-        packs.numbers.insert(*id, number);
-        number
+    fn state(&self, blob_type: BlobType, id: &BlobId) -> Option<State> {
+        let digest = self.fingerprints.of(id);
+        self.shard(blob_type, &digest).read().get(&digest, id)
     }
 
-    fn location(&self, pack: u32, offset: u32, length: u32, uncompressed_length: u32) -> Option<BlobLocation> {
-        let pack = *self.packs.read().ids.get(pack as usize)?;
-        Some(BlobLocation { pack, offset, length, uncompressed_length })
+    fn position(&self, blob_type: BlobType, id: &BlobId) -> Option<u32> {
+        match self.state(blob_type, id)? {
+            State::Stored(position) => Some(position),
+            State::Pending(_) | State::Lost => None,
+        }
+    }
+
+    fn location(&self, position: u32) -> Option<BlobLocation> {
+        let Entry { pack, offset, length, uncompressed_length } = self.locations.read().get(position);
+        Some(BlobLocation { pack: self.packs.read().id(pack)?, offset, length, uncompressed_length })
     }
 }
 
@@ -284,9 +314,14 @@ pub(crate) struct Place {
     pub at: usize,
 }
 
-fn shard_number(blob_type: BlobType, id: &Id) -> usize {
+fn shard_number(blob_type: BlobType, digest: &Digest) -> usize {
     match blob_type {
-        BlobType::Data => shard_of(id),
-        BlobType::Tree => SHARDS + shard_of(id),
+        BlobType::Data => digest.shard,
+        BlobType::Tree => SHARDS + digest.shard,
     }
+}
+
+/// The type of the blobs of a shard.
+fn blob_type(shard: usize) -> BlobType {
+    if shard < SHARDS { BlobType::Data } else { BlobType::Tree }
 }

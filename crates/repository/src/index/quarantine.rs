@@ -1,14 +1,10 @@
 //! Packs that are not in the store as the index names them: what they alone hold counts as absent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use super::table::{Entry, LOST};
-use super::{Duplicate, Index, SHARDS};
-use crate::BlobId;
-use crate::format::{BlobType, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size};
-
-type Spares = HashMap<(BlobType, BlobId), Duplicate>;
+use super::Index;
+use super::shard::State;
 
 impl Index {
     /// Blobs that stand in lost packs alone and that nobody has stored anew so far.
@@ -19,46 +15,40 @@ impl Index {
 
     /// The bytes that each pack must have, its header included, by the packs' numbers; 0 if nothing is known of it.
     pub(crate) fn pack_sizes(&self) -> Vec<u64> {
-        let mut sizes = vec![0; self.pack_count() as usize];
-        let mut add = |pack: u32, length: u32, is_compressed: bool| {
-            let Some(size) = sizes.get_mut(pack as usize) else { return };
-            if *size == 0 {
-                *size = (SEAL_OVERHEAD + PACK_TRAILER) as u64;
-            }
-            *size += u64::from(length) + header_entry_size(is_compressed) as u64;
-        };
-        self.for_each(|_, _, entry| add(entry.pack, entry.length, entry.uncompressed_length != 0));
-        for copy in self.duplicates() {
-            add(copy.pack, copy.length, copy.uncompressed_length != 0);
-        }
-        sizes
+        self.packs.read().sizes().collect()
     }
 
     /// Treats what stands in these packs, by their numbers, as absent; where another pack has a copy, that one serves from now on.
     pub(super) fn quarantine(&self, packs: &HashSet<u32>) {
+        {
+            let mut known = self.packs.write();
+            packs.iter().for_each(|pack| known.clear(*pack));
+        }
         let mut duplicates = self.duplicates.lock();
         duplicates.retain(|copy| !packs.contains(&copy.pack));
-        let mut spares: Spares = duplicates.iter().map(|copy| ((copy.blob_type, copy.id), *copy)).collect();
-        let mut promoted = HashSet::new();
-        for (number, shard) in self.shards.iter().enumerate() {
-            let blob_type = if number < SHARDS { BlobType::Data } else { BlobType::Tree };
+        let is_lost = |state| match state {
+            State::Stored(position) => packs.contains(&self.locations.read().pack(position)),
+            State::Pending(_) | State::Lost => false,
+        };
+        let mut promoted = Vec::new();
+        for (copy, position) in duplicates.iter() {
+            let digest = self.fingerprints.of(&copy.id);
+            let mut shard = self.shard(copy.blob_type, &digest).write();
+            if let Some(at) = shard.find(&digest, &copy.id).filter(|at| is_lost(shard.state(*at))) {
+                shard.set(at, State::Stored(position));
+                promoted.push(*copy);
+            }
+        }
+        promoted.iter().for_each(|copy| duplicates.remove(copy));
+        for shard in &self.shards {
             let mut shard = shard.write();
             for at in 0..shard.len() {
-                let entry = *shard.entry(at);
-                if !packs.contains(&entry.pack) {
-                    continue;
-                }
-                if let Some(copy) = spares.remove(&(blob_type, entry.id)) {
-                    promoted.insert((copy.blob_type, copy.id, copy.pack, copy.offset));
-                    let Duplicate { pack, offset, length, uncompressed_length, .. } = copy;
-                    shard.replace(at, Entry { id: entry.id, pack, offset, length, uncompressed_length });
-                } else {
-                    shard.replace(at, Entry { pack: LOST, ..entry });
+                if is_lost(shard.state(at)) {
+                    shard.set(at, State::Lost);
                     self.lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
-        duplicates.retain(|copy| !promoted.contains(&(copy.blob_type, copy.id, copy.pack, copy.offset)));
     }
 }
 
@@ -67,7 +57,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::Id;
-    use crate::format::{IndexBlob, IndexPack};
+    use crate::format::{BlobType, IndexBlob, IndexPack};
 
     fn pack(name: &str, blobs: &[&str]) -> IndexPack {
         let blobs = blobs.iter().zip(0u32..).map(|(blob, at)| IndexBlob {

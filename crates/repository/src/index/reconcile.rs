@@ -200,14 +200,13 @@ fn compare(index: &Index, listed: Vec<Listed>) -> (Vec<Suspect>, Vec<Listed>) {
     let mut is_well = vec![false; expected.len()];
     let mut unindexed = Vec::new();
     for pack in listed {
-        match packs.numbers.get(&pack.id) {
-            Some(number) => is_well[*number as usize] |= pack.size == expected[*number as usize],
+        match packs.number(&index.fingerprints.of(&pack.id), &pack.id) {
+            Some(number) => is_well[number as usize] |= pack.size == expected[number as usize],
             None => unindexed.push(pack),
         }
     }
     let suspects = packs
-        .ids
-        .iter()
+        .ids()
         .zip(0u32..)
         .filter(|(_, number)| !is_well[*number as usize] && expected[*number as usize] > 0)
         .map(|(id, number)| Suspect { id: *id, number, expected: expected[number as usize] })

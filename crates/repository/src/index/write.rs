@@ -152,7 +152,7 @@ mod tests {
         writer.write_rest(&repository).await.unwrap();
         assert_eq!(writer.written().len(), 1);
         let index = repository.load_index(&Control::default()).await.unwrap();
-        let mut named = index.files()[0].1.clone();
+        let mut named = index.files().remove(0).1;
         named.sort_unstable();
         let mut expected = vec![pack(1).id, pack(2).id];
         expected.sort_unstable();

@@ -182,9 +182,11 @@ impl Repository {
         if !damaged.is_empty() {
             control.emit(Event::PhaseStarted("looking for what is damaged in the snapshots"));
             lock.check()?;
+            let names = self.names_of(&index, damaged.unnamed(), control).await?;
+            damaged.name(&names);
             let damaged = without_readable(damaged, &reader).await?;
             report.damaged_blobs_omitted = damaged.omitted;
-            report.damaged_blobs = trace(&reader, &roots, &damaged, control).await?;
+            report.damaged_blobs = trace(&reader, roots, damaged, control).await?;
         }
         Ok(report)
     }
@@ -193,7 +195,7 @@ impl Repository {
     async fn check_listing(
         &self,
         index: &Arc<Index>,
-        used: UsedBlobs,
+        used: Arc<UsedBlobs>,
         read: ReadData,
         report: &mut CheckReport,
         damaged: &mut DamagedBlobs,
@@ -227,7 +229,7 @@ impl Repository {
                 let end = u64::from(blob.offset) + u64::from(blob.length);
                 let is_cut = cut.get(&pack).is_some_and(|there| end > *there);
                 if is_cut && used.contains(place) && usage.is_home(place, pack) {
-                    damaged.add((blob.blob_type, blob.id));
+                    damaged.add_place(place);
                 }
             });
         }
@@ -252,7 +254,7 @@ async fn check_trees(
     roots: &[(SnapshotId, TreeId)],
     report: &mut CheckReport,
     control: &Control,
-) -> Result<(DamagedBlobs, UsedBlobs)> {
+) -> Result<(DamagedBlobs, Arc<UsedBlobs>)> {
     let trees: Vec<_> = roots.iter().map(|(_, root)| *root).collect();
     let walked = walk(reader, &trees, control).await?;
     report.snapshots = roots.len();
@@ -279,7 +281,7 @@ async fn without_readable(damaged: DamagedBlobs, reader: &BlobReader) -> Result<
         let readable = if reader.index().other_copies(*blob_type, id).is_empty() {
             false
         } else {
-            match reader.load_blob(*blob_type, id).await {
+            match reader.good_copy(*blob_type, id).await {
                 Ok(_) => true,
                 Err(error) if error.is_damage() => false,
                 Err(error) => return Err(error),

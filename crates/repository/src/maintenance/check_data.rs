@@ -8,17 +8,17 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 
 use super::check::{CheckError, CheckReport};
-use super::damaged_blobs::{BlobKey, DamagedBlobs};
-use super::groups::{PackEntries, PackGroups};
+use super::damaged_blobs::DamagedBlobs;
+use super::groups::{PackGroups, StoredCopy};
 use crate::control::{Control, Counters};
 use crate::crypto::RunningHash;
 use crate::error::{Error, Result};
 use crate::format::{Id, IndexBlob};
-use crate::index::Index;
+use crate::index::{Index, Place, StoredBlob};
 use crate::limits::NAMED_DAMAGES;
 use crate::objects::FileType;
 use crate::pack::compress::with_codec;
-use crate::pack::{BlobScratch, WRONG_SUM, open_unchecked, parse_pack};
+use crate::pack::{BlobScratch, WRONG_SUM, is_streamed, open_unchecked, parse_pack, sum_in_pieces};
 use crate::{PackId, Repository};
 
 /// Packs that are read ahead of those being examined.
@@ -28,8 +28,8 @@ const READ_AHEAD: usize = 1;
 #[derive(Debug)]
 pub(super) struct Fault {
     pub reason: String,
-    /// The blob that cannot be read, if it is one.
-    pub blob: Option<BlobKey>,
+    /// The blob that cannot be read, if it is one, by its place in the index.
+    pub blob: Option<Place>,
 }
 
 impl Fault {
@@ -37,8 +37,31 @@ impl Fault {
         Self { reason: reason.into(), blob: None }
     }
 
-    fn of_blob(blob: &IndexBlob, reason: String) -> Self {
-        Self { reason, blob: Some((blob.blob_type, blob.id)) }
+    fn of_blob(place: Place, reason: String) -> Self {
+        Self { reason, blob: Some(place) }
+    }
+}
+
+/// What an index says of a pack. It may keep no ids, but knows by its place which blob it is.
+pub(super) struct ExpectedPack {
+    index: Arc<Index>,
+    /// In the order in which the blobs stand there.
+    copies: Vec<StoredCopy>,
+}
+
+impl ExpectedPack {
+    /// What an index says that keeps ids.
+    pub fn of_named(index: &Arc<Index>, blobs: &[IndexBlob]) -> Self {
+        let copy = |blob: &IndexBlob| Some((index.place(blob.blob_type, &blob.id)?, StoredBlob::from(*blob)));
+        Self { index: Arc::clone(index), copies: blobs.iter().filter_map(copy).collect() }
+    }
+
+    /// Whether a header names the very blobs that the index expects.
+    fn is_named_by(&self, header: &[IndexBlob]) -> bool {
+        let is_same = |(named, (place, blob)): (&IndexBlob, &StoredCopy)| {
+            *blob == StoredBlob::from(*named) && self.index.place(named.blob_type, &named.id) == Some(*place)
+        };
+        header.len() == self.copies.len() && header.iter().zip(&self.copies).all(is_same)
     }
 }
 
@@ -54,15 +77,16 @@ impl Repository {
     ) -> Result<()> {
         let most = report.errors.len() + NAMED_DAMAGES;
         let mut groups = PackGroups::new(index, packs).await?;
-        while let Some(group) = groups.next(|_, _| true).await? {
-            self.check_group(group, most, report, damaged, control).await?;
+        while let Some(group) = groups.next_copies().await? {
+            let expected = |(pack, copies)| (pack, ExpectedPack { index: Arc::clone(index), copies });
+            self.check_group(group.into_iter().map(expected).collect(), most, report, damaged, control).await?;
         }
         Ok(())
     }
 
     async fn check_group(
         &self,
-        group: Vec<PackEntries>,
+        group: Vec<(PackId, ExpectedPack)>,
         most: usize,
         report: &mut CheckReport,
         damaged: &mut DamagedBlobs,
@@ -85,7 +109,7 @@ impl Repository {
                 Ok((bytes, faults)) => {
                     report.packs_read += 1;
                     report.bytes_read += bytes;
-                    faults.iter().filter_map(|fault| fault.blob).for_each(|blob| damaged.add(blob));
+                    faults.iter().filter_map(|fault| fault.blob).for_each(|place| damaged.add_place(place));
                     for fault in faults {
                         report.add(most, CheckError::PackDamaged { pack, reason: fault.reason });
                     }
@@ -93,7 +117,7 @@ impl Repository {
                 Err(error) => {
                     let reason = why_unreadable(error)?;
                     report.add(most, CheckError::PackDamaged { pack, reason });
-                    expected.iter().for_each(|blob| damaged.add((blob.blob_type, blob.id)));
+                    expected.copies.iter().for_each(|(place, _)| damaged.add_place(*place));
                 }
             }
             Counters::add(&control.counters().packs_examined, 1);
@@ -105,7 +129,7 @@ impl Repository {
     async fn check_pack(
         &self,
         pack: PackId,
-        expected: &Arc<Vec<IndexBlob>>,
+        expected: &Arc<ExpectedPack>,
         examiners: &Semaphore,
         control: &Control,
     ) -> Result<(u64, Vec<Fault>)> {
@@ -118,7 +142,7 @@ impl Repository {
     async fn examine(
         &self,
         pack: PackId,
-        expected: &Arc<Vec<IndexBlob>>,
+        expected: &Arc<ExpectedPack>,
         examiners: &Semaphore,
         control: &Control,
     ) -> Result<(u64, Vec<Fault>)> {
@@ -131,29 +155,35 @@ impl Repository {
     }
 
     /// What is wrong with a pack; nothing, if it is well.
-    pub(super) fn faults_of_pack(&self, pack: PackId, bytes: &Bytes, expected: &[IndexBlob]) -> Result<Vec<Fault>> {
+    pub(super) fn faults_of_pack(&self, pack: PackId, bytes: &Bytes, expected: &ExpectedPack) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
         match parse_pack(self.cipher(), &pack, bytes) {
-            Ok(header) if header.blobs == expected => {}
+            Ok(header) if expected.is_named_by(&header.blobs) => {}
             Ok(_) => faults.push(Fault::of_pack("its header and the index differ")),
             Err(reason) => faults.push(Fault::of_pack(reason)),
         }
         let mut sum = PackSum { bytes, hash: RunningHash::new(), done: 0 };
         let mut scratch = BlobScratch::default();
-        for blob in expected {
+        for (known, blob) in &expected.copies {
             let place = blob.offset as usize..blob.offset as usize + blob.length as usize;
             let Some(sealed) = bytes.get(place.clone()) else {
-                faults.push(Fault::of_blob(blob, format!("it ends before {} blob {}", blob.blob_type, blob.id)));
+                let reason = format!("it ends before the {} blob at byte {}", blob.blob_type, blob.offset);
+                faults.push(Fault::of_blob(*known, reason));
                 continue;
             };
-            let what = (blob.blob_type, blob.uncompressed_length);
-            let opened = with_codec(|codec| open_unchecked(self.cipher(), codec, sealed, what, &mut scratch))?;
-            let fault = match opened {
-                Ok(plain) if sum.of_blob(place, plain) == blob.id => continue,
+            let summed = if is_opened_in_pieces(blob) {
+                sum_in_pieces(self.cipher(), sealed, blob.uncompressed_length)
+            } else {
+                let what = (blob.blob_type, blob.uncompressed_length);
+                let opened = with_codec(|codec| open_unchecked(self.cipher(), codec, sealed, what, &mut scratch))?;
+                opened.map(|plain| sum.of_blob(place, plain))
+            };
+            let fault = match summed {
+                Ok(id) if expected.index.place(blob.blob_type, &id) == Some(*known) => continue,
                 Ok(_) => WRONG_SUM.to_owned(),
                 Err(reason) => reason,
             };
-            faults.push(Fault::of_blob(blob, format!("{} blob {}: {fault}", blob.blob_type, blob.id)));
+            faults.push(Fault::of_blob(*known, format!("the {} blob at byte {}: {fault}", blob.blob_type, blob.offset)));
         }
         if sum.of_pack() != pack {
             faults.insert(0, Fault::of_pack("its content does not have the sum that its name says"));
@@ -162,14 +192,21 @@ impl Repository {
     }
 }
 
+/// Whether a blob is a large tree: more than it takes as it is stored is never held of it.
+fn is_opened_in_pieces(blob: &StoredBlob) -> bool {
+    is_streamed(blob.blob_type, blob.length.max(blob.uncompressed_length))
+}
+
 /// Memory for examining the largest of these packs: it, and its largest blob decrypted and decompressed.
-fn bytes_to_examine(group: &[PackEntries]) -> u64 {
-    let forms = |blob: &IndexBlob| u64::from(blob.length) + u64::from(blob.uncompressed_length);
-    let of_pack = |blobs: &Vec<IndexBlob>| {
-        let end = blobs.last().map_or(0, |blob| u64::from(blob.offset) + u64::from(blob.length));
-        end + blobs.iter().map(forms).max().unwrap_or(0)
+fn bytes_to_examine(group: &[(PackId, ExpectedPack)]) -> u64 {
+    let forms = |(_, blob): &StoredCopy| {
+        if is_opened_in_pieces(blob) { 0 } else { u64::from(blob.length) + u64::from(blob.uncompressed_length) }
     };
-    group.iter().map(|(_, blobs)| of_pack(blobs)).max().unwrap_or(0).max(1)
+    let of_pack = |copies: &Vec<StoredCopy>| {
+        let end = copies.last().map_or(0, |(_, blob)| u64::from(blob.offset) + u64::from(blob.length));
+        end + copies.iter().map(forms).max().unwrap_or(0)
+    };
+    group.iter().map(|(_, expected)| of_pack(&expected.copies)).max().unwrap_or(0).max(1)
 }
 
 /// What is said of a pack that cannot be read at all; an error that says nothing about the pack stays one.

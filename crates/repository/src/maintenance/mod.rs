@@ -17,6 +17,11 @@ mod replace;
 mod rewrite;
 mod rotation;
 mod stats;
+#[cfg(test)]
+mod streamed_tests;
+mod subtrees;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod usage;
 mod walk;

@@ -106,7 +106,7 @@ pub struct PrunePlan {
     pub(super) may_be_carried_out: bool,
     pub(super) options: PruneOptions,
     pub(super) index: Arc<Index>,
-    pub(super) used: UsedBlobs,
+    pub(super) used: Arc<UsedBlobs>,
     pub(super) usage: Usage,
     pub(super) snapshots: BTreeSet<SnapshotId>,
     pub(super) index_files: BTreeSet<IndexId>,
@@ -158,7 +158,7 @@ impl Repository {
         lock.verify().await?;
         control.emit(Event::PhaseStarted("finding used blobs"));
         let list = self.snapshots(control).await?;
-        let index = self.load_index(control).await?;
+        let index = self.load_index_with_ids(control).await?;
         if let Some(damage) = list.damaged.first().or(index.damaged().first()) {
             return refuse(format!("{} is damaged: {}", damage.key, damage.reason));
         }
@@ -202,7 +202,7 @@ impl Repository {
 /// What a plan is made from.
 struct Seen {
     index: Arc<Index>,
-    used: UsedBlobs,
+    used: Arc<UsedBlobs>,
     listed: Vec<Listed>,
     damaged: HashSet<PackId>,
     now: jiff::Timestamp,

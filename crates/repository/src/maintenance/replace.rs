@@ -31,7 +31,8 @@ pub(super) struct Expected {
 }
 
 impl Repository {
-    /// Writes index files in place of those that name a pack of `gone`, and without those packs. The old ones stay.
+    /// Writes index files in place of those that name a pack of `gone`, and without those packs. The old ones stay. The index must
+    /// have been loaded with ids.
     pub(super) async fn replace_index(
         &self,
         lock: &LockHandle,
@@ -42,8 +43,8 @@ impl Repository {
         let (mut old, mut kept) = (Vec::new(), HashSet::new());
         for (file, packs) in index.files() {
             if packs.is_empty() || packs.iter().any(|pack| gone.contains(pack)) {
-                old.push(*file);
-                kept.extend(packs.iter().filter(|pack| !gone.contains(pack)).copied());
+                old.push(file);
+                kept.extend(packs.into_iter().filter(|pack| !gone.contains(pack)));
             }
         }
         let numbers = index.pack_ids().into_iter().zip(0u32..).filter(|(id, _)| kept.contains(id)).map(|(_, number)| number);

@@ -215,10 +215,10 @@ async fn save_from_other_packs(
 ) -> Result<Option<String>> {
     let mut lost = None;
     for blob in damaged {
-        match reader.load_blob(blob.blob_type, &blob.id).await {
-            Ok(plain) => {
-                let (saver, blob) = (saver.clone(), *blob);
-                aside(move || saver.save_blob_with_id(blob.blob_type, blob.id, &plain)).await?;
+        match reader.good_copy(blob.blob_type, &blob.id).await {
+            Ok(copy) => {
+                let saver = saver.clone();
+                aside(move || saver.save_copy(&copy)).await?;
             }
             Err(error) if error.is_damage() => lost = lost.or_else(|| why.clone()).or(Some(error.to_string())),
             Err(error) => return Err(error),
@@ -261,7 +261,7 @@ fn damaged_blobs(fetched: &Result<FetchedPack, String>, blobs: &[PackedBlob]) ->
     };
     let (mut scratch, mut damaged, mut why) = (BlobScratch::default(), Vec::new(), None);
     for blob in blobs {
-        if let Err(error) = pack.decode(blob, &mut scratch) {
+        if let Err(error) = pack.verify(blob, &mut scratch) {
             why.get_or_insert_with(|| error.to_string());
             damaged.push(*blob);
         }

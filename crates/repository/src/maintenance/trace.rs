@@ -1,18 +1,19 @@
 //! From damaged blobs to the files of snapshots that need them: a second walk, made only when something is damaged.
 //!
 //! Each tree is read once, however many snapshots share it, one at a time and in the order in which trees stand in their packs.
-//! Memory: a bit for each blob of the index, the directories of one path, and for each directory above damage the number of a set;
-//! a set has a bit for each damaged blob, of which there are at most a thousand, and equal sets are kept once.
+//! Memory: a bit for each blob of the index, the directories in those of one path, and for each directory above damage the number of
+//! a set; a set has a bit for each damaged blob, of which there are at most a thousand, and equal sets are kept once.
 
 use std::collections::HashMap;
 
 use super::damaged_blobs::DamagedBlobs;
 use super::extent::extents;
+use super::subtrees::Subtrees;
 use super::walk::UsedBlobs;
 use crate::browse::MOST_LEVELS;
 use crate::control::Control;
-use crate::error::Result;
-use crate::format::{BlobType, Node, Tree};
+use crate::error::{Error, Result};
+use crate::format::{BlobType, Content, Node};
 use crate::index::Place;
 use crate::pack::BlobReader;
 use crate::{BlobId, SnapshotId, TreeId};
@@ -54,6 +55,18 @@ pub struct DamagedPlace {
 /// Of the store if it does not let us look, and [`crate::Error::Cancelled`].
 pub(super) async fn trace(
     reader: &BlobReader,
+    snapshots: Vec<(SnapshotId, TreeId)>,
+    damaged: DamagedBlobs,
+    control: &Control,
+) -> Result<Vec<DamagedBlob>> {
+    let (reader, control) = (reader.clone(), control.clone());
+    // A large tree takes a second or more of a processor.
+    let tracing = tokio::task::spawn_blocking(move || trace_all(&reader, &snapshots, &damaged, &control));
+    tracing.await.map_err(Error::internal)?
+}
+
+fn trace_all(
+    reader: &BlobReader,
     snapshots: &[(SnapshotId, TreeId)],
     damaged: &DamagedBlobs,
     control: &Control,
@@ -74,10 +87,11 @@ pub(super) async fn trace(
         found: damaged.keys().iter().map(unplaced).collect(),
         snapshot: SnapshotId::of(&[]),
         path: Vec::new(),
+        control,
     };
     for (snapshot, root) in snapshots {
         tracer.snapshot = *snapshot;
-        let needed = tracer.walk(root, control).await?;
+        let needed = tracer.walk(root)?;
         tracer.found.iter_mut().enumerate().filter(|(at, _)| needed.contains(*at)).for_each(|(_, blob)| blob.snapshots += 1);
     }
     Ok(tracer.found)
@@ -93,32 +107,35 @@ struct Tracer<'a> {
     found: Vec<DamagedBlob>,
     snapshot: SnapshotId,
     path: Vec<u8>,
+    control: &'a Control,
 }
 
 /// A directory that is being gone through.
 struct Frame {
     /// `None` stands above the root.
     tree: Option<Place>,
-    subtrees: std::vec::IntoIter<(Vec<u8>, TreeId)>,
+    subtrees: Subtrees,
+    /// How many of them were gone through.
+    done: usize,
     path_length: usize,
     reached: Set,
 }
 
 impl Tracer<'_> {
     /// The damage at and below a root.
-    async fn walk(&mut self, root: &TreeId, control: &Control) -> Result<Set> {
-        let above =
-            Frame { tree: None, subtrees: Vec::new().into_iter(), path_length: 0, reached: Set::of(self.damaged.keys().len()) };
-        let mut frames = vec![above];
+    fn walk(&mut self, root: &TreeId) -> Result<Set> {
+        let reached = Set::of(self.damaged.keys().len());
+        let mut frames = vec![Frame { tree: None, subtrees: Subtrees::default(), done: 0, path_length: 0, reached }];
         self.path.clear();
-        self.enter(root, &mut frames).await?;
+        self.enter(root, &mut frames)?;
         while let Some(frame) = frames.last_mut() {
-            control.check()?;
+            self.control.check()?;
             self.path.truncate(frame.path_length);
-            if let Some((name, subtree)) = frame.subtrees.next() {
+            if let Some((name, subtree)) = frame.subtrees.get(frame.done) {
                 self.path.push(b'/');
-                self.path.extend_from_slice(&name);
-                self.enter(&subtree, &mut frames).await?;
+                self.path.extend_from_slice(name);
+                frame.done += 1;
+                self.enter(&subtree, &mut frames)?;
                 continue;
             }
             let Some(done) = frames.pop() else { break };
@@ -134,7 +151,7 @@ impl Tracer<'_> {
     }
 
     /// Goes into the tree at the present path, unless it is damaged or was gone through before.
-    async fn enter(&mut self, id: &TreeId, frames: &mut Vec<Frame>) -> Result<()> {
+    fn enter(&mut self, id: &TreeId, frames: &mut Vec<Frame>) -> Result<()> {
         let too_deep = frames.len() > MOST_LEVELS;
         let Some(parent) = frames.last_mut() else { return Ok(()) };
         if let Some(at) = self.damaged.position(BlobType::Tree, id) {
@@ -149,32 +166,40 @@ impl Tracer<'_> {
         if too_deep || !self.visited.mark(place) {
             return Ok(());
         }
-        let tree = match self.reader.load_tree(id).await {
-            Ok(tree) => tree,
-            // It was told by the check, or is one of the damaged blobs that are too many to be traced.
-            Err(error) if error.is_damage() => return Ok(()),
-            Err(error) => return Err(error),
+        let mut frame = Frame {
+            tree: Some(place),
+            subtrees: Subtrees::default(),
+            done: 0,
+            path_length: self.path.len(),
+            reached: Set::of(self.damaged.keys().len()),
         };
-        let frame = self.frame(place, tree);
+        // Damage was told by the check, or is of one of the blobs that are too many to be traced. Of a large tree that breaks
+        // off what came before is gone through.
+        if let Err(error) = self.look_at(id, &mut frame)
+            && !error.is_damage()
+        {
+            return Err(error);
+        }
         frames.push(frame);
         Ok(())
     }
 
-    fn frame(&mut self, place: Place, tree: Tree) -> Frame {
-        let mut reached = Set::of(self.damaged.keys().len());
-        let mut subtrees = Vec::new();
-        for node in tree.nodes {
-            self.look_at_content(&node, &mut reached);
-            if let Some(subtree) = node.subtree {
-                subtrees.push((node.name, subtree));
+    /// Looks at the files of a tree and notes its directories. It is not held while they are gone through: it may be a large one.
+    fn look_at(&mut self, id: &TreeId, frame: &mut Frame) -> Result<()> {
+        for node in self.reader.tree_nodes_blocking(id)? {
+            let node = node?;
+            self.control.check()?;
+            self.look_at_content(&node, &mut frame.reached);
+            if let Some(subtree) = &node.subtree {
+                frame.subtrees.push(&node.name, subtree)?;
             }
         }
-        Frame { tree: Some(place), subtrees: subtrees.into_iter(), path_length: self.path.len(), reached }
+        Ok(())
     }
 
     fn look_at_content(&mut self, node: &Node, reached: &mut Set) {
-        let content = node.content.as_deref().unwrap_or_default();
-        let hits = content.iter().enumerate().filter_map(|(at, id)| Some((at, self.damaged.position(BlobType::Data, id)?)));
+        let content = node.content.as_ref().map(Content::runs).unwrap_or_default();
+        let hits = content.iter().enumerate().filter_map(|(at, run)| Some((at, self.damaged.position(BlobType::Data, &run.id)?)));
         let (positions, blobs): (Vec<usize>, Vec<usize>) = hits.unzip();
         if positions.is_empty() {
             return;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::walk::UsedBlobs;
 use crate::PackId;
-use crate::format::{BlobType, IndexBlob, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size};
-use crate::index::{Index, Place};
+use crate::format::{BlobType, PACK_TRAILER, SEAL_OVERHEAD, header_entry_size};
+use crate::index::{Index, Place, StoredBlob};
 
 /// A pack as the index describes it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,22 +131,16 @@ fn choose_homes(index: &Index, used: &UsedBlobs, packs: &[PackUsage], whole: &[b
     copies.into_iter().filter_map(|(place, packs)| packs.into_iter().max_by(better).map(|home| (place, home))).collect()
 }
 
-/// Every copy of every blob: its blob's place, its pack's number, and its entry.
-pub(super) fn for_each_copy(index: &Index, mut visit: impl FnMut(Place, u32, IndexBlob)) {
+/// Every copy of every blob: its blob's place, its pack's number, and what stands there.
+pub(super) fn for_each_copy(index: &Index, mut visit: impl FnMut(Place, u32, StoredBlob)) {
     index.for_each(|blob_type, place, entry| {
-        let blob = IndexBlob {
-            id: entry.id,
-            blob_type,
-            offset: entry.offset,
-            length: entry.length,
-            uncompressed_length: entry.uncompressed_length,
-        };
+        let blob =
+            StoredBlob { blob_type, offset: entry.offset, length: entry.length, uncompressed_length: entry.uncompressed_length };
         visit(place, entry.pack, blob);
     });
     for copy in index.duplicates() {
         if let Some(place) = index.place(copy.blob_type, &copy.id) {
-            let blob = IndexBlob {
-                id: copy.id,
+            let blob = StoredBlob {
                 blob_type: copy.blob_type,
                 offset: copy.offset,
                 length: copy.length,
@@ -161,7 +155,7 @@ pub(super) fn for_each_copy(index: &Index, mut visit: impl FnMut(Place, u32, Ind
 mod tests {
     use super::*;
     use crate::Id;
-    use crate::format::IndexPack;
+    use crate::format::{IndexBlob, IndexPack};
 
     /// A blob that was stored anew because its pack was lost is needed where it is whole, not where it was.
     #[test]
@@ -177,7 +171,7 @@ mod tests {
         let (dense, sparse) = (Id::of(b"dense"), Id::of(b"sparse"));
         index.publish(&IndexPack { id: dense, blobs: vec![blob(b"used", 0)] });
         index.publish(&IndexPack { id: sparse, blobs: vec![blob(b"used", 0), blob(b"unused", 100)] });
-        let mut used = UsedBlobs::new(&index);
+        let used = UsedBlobs::new(&index);
         index.place(BlobType::Data, &Id::of(b"used")).map(|place| used.mark(place));
         let sizes = index.pack_sizes();
         let used_blobs = |listed: &[(PackId, u64)]| {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use zstd::zstd_safe;
 
+use super::blob_writer::WrittenBlob;
 use super::compress::Codec;
 use super::open::{BlobScratch, WRONG_SUM, open_unchecked};
+use super::plain_stream::verify_in_pieces;
 use crate::BlobId;
 use crate::buffer::{BufferPool, PooledBuffer};
 use crate::crypto::{Cipher, RunningHash};
@@ -33,12 +35,16 @@ pub(crate) struct PackBuilder {
 
 impl PackBuilder {
     pub fn new(pool: &Arc<BufferPool>, pack_size: usize) -> Self {
-        Self {
-            buffer: pool.take(pack_size + ROOM),
-            entries: Vec::new(),
-            header: SEAL_OVERHEAD + PACK_TRAILER,
-            digest: RunningHash::new(),
-        }
+        Self::in_buffer(pool.take(pack_size + ROOM))
+    }
+
+    /// A pack for one large blob of this length before sealing.
+    pub fn for_one(length: usize) -> Self {
+        Self::in_buffer(PooledBuffer::alone(length + SEAL_OVERHEAD + SEAL_OVERHEAD + PACK_TRAILER + header_entry_size(true)))
+    }
+
+    fn in_buffer(buffer: PooledBuffer) -> Self {
+        Self { buffer, entries: Vec::new(), header: SEAL_OVERHEAD + PACK_TRAILER, digest: RunningHash::new() }
     }
 
     /// Bytes of the pack if it were finished now.
@@ -92,6 +98,29 @@ impl PackBuilder {
             return Err(failed(WRONG_SUM.into()));
         }
         self.digest = digest;
+        self.take(entry, stored);
+        Ok(entry.length)
+    }
+
+    /// Seals, verifies and appends a blob that was made in pieces; they go as they are copied. Verifying goes in pieces too.
+    pub fn append_written(&mut self, blob: WrittenBlob, cipher: &Cipher) -> Result<u32> {
+        let WrittenBlob { id, plain_length, is_compressed, parts, length } = blob;
+        let too_big = |_| Error::BeyondLimit { what: "size of a blob", found: length as u64, limit: u32::MAX.into() };
+        let stored = length + SEAL_OVERHEAD;
+        let uncompressed_length = if is_compressed { plain_length } else { 0 };
+        let entry =
+            HeaderEntry { id, blob_type: BlobType::Tree, length: u32::try_from(stored).map_err(too_big)?, uncompressed_length };
+        u32::try_from(self.buffer.used() + stored).map_err(too_big)?;
+        let sealed = &mut self.buffer.spare(stored)[..stored];
+        let mut at = SEAL_OVERHEAD / 2;
+        for part in parts {
+            sealed[at..at + part.len()].copy_from_slice(&part);
+            at += part.len();
+        }
+        cipher.seal_in_place(sealed)?;
+        let failed = |reason| Error::VerificationFailed { id, reason };
+        verify_in_pieces(cipher, sealed, (id, uncompressed_length)).map_err(failed)?;
+        self.digest.update(sealed);
         self.take(entry, stored);
         Ok(entry.length)
     }

@@ -8,7 +8,7 @@ use zstd::zstd_safe::{self, CParameter, DParameter};
 use crate::error::{Error, Result};
 
 /// zstd's level for blobs; what restic's default corresponds to.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 
 /// A blob of at least this size is probed before it is compressed.
 const PROBE_FROM: usize = 64 << 10;
@@ -17,8 +17,11 @@ const PROBE_PIECE: usize = 8 << 10;
 /// The blob is stored as it is if the pieces shrink by less than one part in this many.
 const PROBE_GAIN: usize = 50;
 
+/// Bytes that are handed out at a time of what is decompressed part by part; zstd makes as many of a block.
+const PART: usize = 128 << 10;
+
 /// The greatest window that is accepted from a frame, as a power of two. restic's encoder and ours stay at 8 MiB and below.
-const MAX_WINDOW_LOG: u32 = 27;
+pub(super) const MAX_WINDOW_LOG: u32 = 27;
 
 /// A thread's compressors.
 pub struct Codec {
@@ -104,21 +107,32 @@ impl Codec {
         }
         Ok(())
     }
+}
 
-    /// Decompresses frames whose length is known only from themselves, up to `most` bytes.
-    ///
-    /// # Errors
-    /// A sentence on what is wrong with the frame.
-    pub fn decompress_unknown(&mut self, compressed: &[u8], most: usize, out: &mut Vec<u8>) -> Result<(), String> {
-        use std::io::Read as _;
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(|error| format!("zstd: {error}"))?;
-        decoder.window_log_max(MAX_WINDOW_LOG).map_err(|error| format!("zstd: {error}"))?;
-        out.clear();
-        decoder.take(most as u64 + 1).read_to_end(out).map_err(|error| format!("zstd: {error}"))?;
-        if out.len() > most {
+/// Decompresses frames whose length is known only from themselves, up to `most` bytes, and hands them out part by part.
+///
+/// # Errors
+/// A sentence on what is wrong with the frames, or what `take` has to say of a part.
+pub fn decompress_in_parts(
+    compressed: &[u8],
+    most: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    use std::io::Read as _;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(|error| format!("zstd: {error}"))?;
+    decoder.window_log_max(MAX_WINDOW_LOG).map_err(|error| format!("zstd: {error}"))?;
+    let mut part = vec![0; PART];
+    let mut total = 0;
+    loop {
+        let length = decoder.read(&mut part).map_err(|error| format!("zstd: {error}"))?;
+        total += length;
+        if total > most {
             return Err(format!("it decompresses to more than {most} bytes"));
         }
-        Ok(())
+        if length == 0 {
+            return Ok(());
+        }
+        take(&part[..length])?;
     }
 }
 
@@ -155,11 +169,18 @@ mod tests {
             let mut out = Vec::new();
             assert!(codec.decompress_exact(&bomb, 1 << 20, &mut out).is_err());
             assert!(out.capacity() <= 2 << 20);
-            assert!(codec.decompress_unknown(&bomb, 1 << 20, &mut out).is_err());
             assert!(codec.decompress_exact(b"not zstd", 10, &mut out).is_err());
-            assert!(codec.decompress_unknown(b"not zstd", 10, &mut out).is_err());
         })
         .unwrap();
+        let mut handed_out = 0;
+        let take = |part: &[u8]| {
+            handed_out += part.len();
+            Ok(())
+        };
+        assert!(decompress_in_parts(&bomb, 1 << 20, take).is_err());
+        assert!(handed_out <= 1 << 20);
+        assert!(decompress_in_parts(b"not zstd", 10, |_| Ok(())).is_err());
+        assert!(decompress_in_parts(&bomb, 64 << 20, |_| Err("enough".into())).is_err());
     }
 
     #[test]
@@ -171,7 +192,12 @@ mod tests {
             let mut out = Vec::new();
             codec.decompress_exact(&sealed[1..], plain.len(), &mut out).unwrap();
             assert_eq!(out, plain);
-            codec.decompress_unknown(&sealed[1..], plain.len(), &mut out).unwrap();
+            out.clear();
+            let take = |part: &[u8]| {
+                out.extend_from_slice(part);
+                Ok(())
+            };
+            decompress_in_parts(&sealed[1..], plain.len(), take).unwrap();
             assert_eq!(out, plain);
         })
         .unwrap();

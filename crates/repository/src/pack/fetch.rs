@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::open::BlobScratch;
-use super::{PackedBlob, open_blob};
+use super::{PackedBlob, open_blob, verify_blob};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::limits::READ_GAP;
@@ -60,14 +60,28 @@ impl FetchedPack {
     /// # Errors
     /// [`Error::BlobUnreadable`] if this copy of the blob is damaged.
     pub fn decode<'a>(&self, blob: &PackedBlob, scratch: &'a mut BlobScratch) -> Result<&'a [u8]> {
-        let unreadable = |reason: String| Error::BlobUnreadable {
-            blob_type: blob.blob_type,
-            id: blob.id,
-            reason: format!("{}: {reason}", FileType::Pack.key(&self.pack)),
-        };
-        let sealed = self.sealed(blob).ok_or_else(|| unreadable("it was not fetched".into()))?;
+        let sealed = self.fetched(blob)?;
         open_blob(self.repository.cipher(), sealed, (blob.blob_type, blob.id, blob.location.uncompressed_length), scratch)?
-            .map_err(unreadable)
+            .map_err(|reason| self.unreadable(blob, &reason))
+    }
+
+    /// The same only to see that the blob is well; a large tree is not held whole for it.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub(crate) fn verify(&self, blob: &PackedBlob, scratch: &mut BlobScratch) -> Result<()> {
+        let sealed = self.fetched(blob)?;
+        verify_blob(self.repository.cipher(), sealed, (blob.blob_type, blob.id, blob.location.uncompressed_length), scratch)?
+            .map_err(|reason| self.unreadable(blob, &reason))
+    }
+
+    fn fetched(&self, blob: &PackedBlob) -> Result<&[u8]> {
+        self.sealed(blob).ok_or_else(|| self.unreadable(blob, "it was not fetched"))
+    }
+
+    fn unreadable(&self, blob: &PackedBlob, reason: &str) -> Error {
+        let reason = format!("{}: {reason}", FileType::Pack.key(&self.pack));
+        Error::BlobUnreadable { blob_type: blob.blob_type, id: blob.id, reason }
     }
 
     /// The blob as it stands in the pack.

@@ -62,7 +62,7 @@ pub(crate) fn open_unchecked<'a>(
     scratch: &'a mut BlobScratch,
 ) -> Result<&'a [u8], String> {
     let (blob_type, uncompressed_length) = blob;
-    let most = limits::most_blob_bytes(blob_type);
+    let most = limits::most_whole_bytes(blob_type);
     if sealed.len().max(uncompressed_length as usize) > most + crate::format::SEAL_OVERHEAD {
         return Err(format!("it is beyond the limit of {most} bytes"));
     }

@@ -1,17 +1,20 @@
 //! Reading blobs.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::open::with_scratch;
 use super::tree_cache::TreeCache;
+use super::tree_nodes::{Held, TreeNodes};
 use super::{FetchedPack, PackedBlob, open_blob};
 use crate::control::{Control, Event};
 use crate::error::{Error, Result};
 use crate::format::{BlobType, Tree};
 use crate::index::{BlobLocation, Index};
+use crate::limits;
 use crate::memory::MemoryBudget;
 use crate::objects::FileType;
 use crate::{BlobId, PackId, Repository, TreeId};
@@ -19,10 +22,14 @@ use crate::{BlobId, PackId, Repository, TreeId};
 /// Reads blobs of one repository. Cheap to clone; the clones share a cache of parts of tree packs.
 #[derive(Debug, Clone)]
 pub struct BlobReader {
-    repository: Repository,
+    pub(super) repository: Repository,
     index: Arc<Index>,
     control: Control,
     trees: TreeCache,
+    /// A tree of more plain bytes than this is read as a stream.
+    whole_trees: u32,
+    /// Bytes of the large trees that are open.
+    open_trees: Arc<AtomicU64>,
     runtime: Handle,
 }
 
@@ -35,6 +42,8 @@ impl Repository {
             index,
             control: control.clone(),
             trees: TreeCache::new(self.memory()),
+            whole_trees: limits::STREAMED_TREE,
+            open_trees: Arc::default(),
             runtime: Handle::current(),
         }
     }
@@ -61,17 +70,27 @@ impl BlobReader {
 
     /// Reads one blob and makes something of it where it lies.
     async fn load_with<T>(&self, blob_type: BlobType, id: &BlobId, make: impl Fn(&[u8]) -> T) -> Result<T> {
+        self.with_any_copy(blob_type, id, |location| self.load_copy(blob_type, id, location, &make)).await
+    }
+
+    /// Makes something of one copy of a blob, of the first with which it can be done.
+    pub(super) async fn with_any_copy<T, F: Future<Output = Result<T>>>(
+        &self,
+        blob_type: BlobType,
+        id: &BlobId,
+        read: impl Fn(BlobLocation) -> F,
+    ) -> Result<T> {
         let unreadable = |reason: String| Error::BlobUnreadable { blob_type, id: *id, reason };
         let Some(first) = self.index.locate(blob_type, id) else {
             return Err(unreadable("the index does not have it".into()));
         };
-        let first_error = match self.load_copy(blob_type, id, &first, &make).await {
+        let first_error = match read(first).await {
             Ok(made) => return Ok(made),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => error,
         };
         for copy in self.index.other_copies(blob_type, id) {
-            if let Ok(made) = self.load_copy(blob_type, id, &copy, &make).await {
+            if let Ok(made) = read(copy).await {
                 self.control.emit(Event::Damaged { key: FileType::Pack.key(&first.pack), reason: first_error.to_string() });
                 return Ok(made);
             }
@@ -83,23 +102,68 @@ impl BlobReader {
         &self,
         blob_type: BlobType,
         id: &BlobId,
-        location: &BlobLocation,
+        location: BlobLocation,
         make: impl Fn(&[u8]) -> T,
     ) -> Result<T> {
-        let (start, end) = (u64::from(location.offset), u64::from(location.offset) + u64::from(location.length));
         let (repository, pack) = (&self.repository, location.pack);
         let key = || FileType::Pack.key(&pack);
-        let sealed = match blob_type {
-            BlobType::Tree => self.trees.read(repository, pack, start, end, &self.control).await?,
-            BlobType::Data => repository.objects().get_range(&pack, start, end, &self.control).await?,
-        };
+        let sealed = self.read_sealed(blob_type, &location).await?;
         with_scratch(|scratch| {
             let opened = open_blob(repository.cipher(), &sealed, (blob_type, *id, location.uncompressed_length), scratch)?;
             opened.map(make).map_err(|reason| Error::damaged(key(), format!("blob {id}: {reason}")))
         })
     }
 
-    /// Reads and parses a tree.
+    pub(super) async fn read_sealed(&self, blob_type: BlobType, location: &BlobLocation) -> Result<Bytes> {
+        let (start, end) = (u64::from(location.offset), u64::from(location.offset) + u64::from(location.length));
+        let (repository, pack) = (&self.repository, location.pack);
+        match blob_type {
+            BlobType::Tree => self.trees.read(repository, pack, start, end, &self.control).await,
+            BlobType::Data => repository.objects().get_range(&pack, start, end, &self.control).await,
+        }
+    }
+
+    /// The nodes of a tree: one of the usual size is read and parsed now, a large one is then read as a stream.
+    ///
+    /// # Errors
+    /// As [`Self::load_tree`]; [`Error::BeyondLimit`] if too many large trees are open.
+    pub async fn tree_nodes(&self, id: &TreeId) -> Result<TreeNodes> {
+        match self.index.plain_length(BlobType::Tree, id) {
+            Some(length) if length > self.whole_trees => {
+                self.with_any_copy(BlobType::Tree, id, |location| self.stream_copy(*id, location)).await
+            }
+            _ => self.load_tree(id).await.map(TreeNodes::from),
+        }
+    }
+
+    async fn stream_copy(&self, id: TreeId, location: BlobLocation) -> Result<TreeNodes> {
+        let held = Held::take(self.repository.memory(), &self.open_trees, location.length.into())?;
+        let sealed = self.read_sealed(BlobType::Tree, &location).await?;
+        TreeNodes::stream(&self.repository, sealed, (id, location.uncompressed_length), held)
+            .map_err(|reason| Error::damaged(FileType::Pack.key(&location.pack), format!("blob {id}: {reason}")))
+    }
+
+    /// [`Self::tree_nodes`] for a thread outside the runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tree_nodes_blocking(&self, id: &TreeId) -> Result<TreeNodes> {
+        self.block_on(self.tree_nodes(id))
+    }
+
+    /// Waits on a thread outside the runtime.
+    pub(super) fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+
+    /// Reads trees of more plain bytes than this as streams. A seam for tests.
+    #[must_use]
+    pub fn with_whole_trees(mut self, most: u32) -> Self {
+        self.whole_trees = most;
+        self
+    }
+
+    /// Reads and parses a tree. [`Self::tree_nodes`] is for trees of any size.
     ///
     /// # Errors
     /// As [`Self::load_blob`], or [`Error::InvalidTree`].
@@ -120,7 +184,7 @@ impl BlobReader {
     /// # Errors
     /// As there.
     pub fn load_blob_blocking(&self, blob_type: BlobType, id: &BlobId) -> Result<Bytes> {
-        self.runtime.block_on(self.load_blob(blob_type, id))
+        self.block_on(self.load_blob(blob_type, id))
     }
 
     /// [`Self::load_tree`] for a thread outside the runtime.
@@ -128,7 +192,7 @@ impl BlobReader {
     /// # Errors
     /// As there.
     pub fn load_tree_blocking(&self, id: &TreeId) -> Result<Tree> {
-        self.runtime.block_on(self.load_tree(id))
+        self.block_on(self.load_tree(id))
     }
 
     /// [`Self::fetch_pack`] for a thread outside the runtime.
@@ -136,6 +200,6 @@ impl BlobReader {
     /// # Errors
     /// As there.
     pub fn fetch_pack_blocking(&self, pack: PackId, wanted: &[PackedBlob]) -> Result<FetchedPack> {
-        self.runtime.block_on(self.fetch_pack(pack, wanted))
+        self.block_on(self.fetch_pack(pack, wanted))
     }
 }

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::PackBuilder;
+use super::blob_writer::WrittenBlob;
 use super::builder::ROOM;
 use super::compress::with_codec;
 use super::flush::write_index_in_time;
@@ -236,6 +237,28 @@ impl BlobSaver {
         }
     }
 
+    /// Saves a tree that was made in pieces unless the repository has it. Only now its id is known, so it is claimed now.
+    pub(super) fn save_written(&self, blob: WrittenBlob) -> Result<SavedBlob> {
+        let shared = &self.shared;
+        shared.check()?;
+        let (id, plain_length) = (blob.id, blob.plain_length);
+        if !shared.index.claim(BlobType::Tree, &id, plain_length) {
+            return Ok(SavedBlob { id, is_new: false, stored: 0 });
+        }
+        match shared.store_written(blob) {
+            Ok(stored) => {
+                shared.count(BlobType::Tree, plain_length.into(), stored.into());
+                Ok(SavedBlob { id, is_new: true, stored })
+            }
+            Err(error) => Err(shared.fail(error)),
+        }
+    }
+
+    /// Whether blobs are compressed.
+    pub(super) fn compresses(&self) -> bool {
+        self.shared.options.compress
+    }
+
     /// Adds a blob as it stands, sealed, in another pack, whether or not the index has it. For prune.
     pub(crate) fn move_sealed(&self, entry: crate::format::HeaderEntry, sealed: &[u8]) -> Result<()> {
         let shared = &self.shared;
@@ -355,6 +378,18 @@ impl Shared {
                 with_codec(|codec| pack.append((blob_type, id, plain), self.options.compress, codec, cipher, scratch))?
             })
         })
+    }
+
+    /// A large blob is a pack of its own, in a buffer of its size: the open one would have to grow.
+    fn store_written(self: &Arc<Self>, blob: WrittenBlob) -> Result<u32> {
+        let cipher = self.repository.cipher();
+        if blob.length < self.options.pack_size as usize / 2 {
+            return self.fill(BlobType::Tree, |pack| pack.append_written(blob, cipher));
+        }
+        let mut pack = PackBuilder::for_one(blob.length);
+        let stored = pack.append_written(blob, cipher)?;
+        self.send(pack)?;
+        Ok(stored)
     }
 
     /// Lets `add` put something into an open pack, and sends the pack off if it is full then.

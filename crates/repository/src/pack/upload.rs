@@ -132,6 +132,7 @@ async fn try_upload(shared: &Shared, pack: FinishedPack) -> Result<()> {
     Counters::add(&shared.uploads.acknowledged, 1);
     Counters::add(&shared.uploads.acknowledged_bytes, size);
     shared.index.publish(&index);
+    shared.index.count_memory();
     shared.index_writer.push(index);
     shared.write_due_index().await
 }

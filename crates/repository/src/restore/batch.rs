@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::{
     directories::DirectoryRecord,
-    file::{FileTarget, Standing, has_content, is_hole},
+    file::{FileTarget, Standing, has_content, next_data},
     links::LaterName,
     report::add,
     restorer::{Restorer, joined},
@@ -26,13 +26,21 @@ use super::{
 use crate::{
     BlobId, Counters, PackId,
     error::{Error, Result},
-    format::BlobType,
+    format::{BlobType, Content, Run},
     index::BlobLocation,
     source::{content::file_size, handles::Place},
 };
 
-/// Where a blob is wanted: a file of the batch and an offset in it.
-pub(super) type Use = (u32, u64);
+/// Where a blob is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Use {
+    /// The number of a file of the batch.
+    pub(super) file: u32,
+    /// Where in it the blob begins.
+    pub(super) offset: u64,
+    /// How often it follows itself from there on.
+    pub(super) count: u64,
+}
 
 /// What one pack is read for.
 pub(super) struct PackPlan {
@@ -42,11 +50,21 @@ pub(super) struct PackPlan {
     pub(super) blobs: HashMap<BlobId, (BlobLocation, Vec<Use>)>,
 }
 
-/// A part of a file's content, by its place in the file.
+/// A part of a file's content, by its place in the file: a blob some times in a row.
+#[derive(Clone, Copy)]
 struct Part {
     id: BlobId,
     offset: u64,
+    /// Of the blob.
     length: u64,
+    count: u64,
+}
+
+impl Part {
+    /// All of its bytes.
+    fn bytes(&self) -> u64 {
+        self.length.saturating_mul(self.count)
+    }
 }
 
 /// Bytes that a batch of files and directories takes in memory, about. One is restored while the next is collected. A pack that is
@@ -70,8 +88,8 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn add_file(&mut self, file: FileTarget) {
-        let parts = file.node.content.as_ref().map_or(0, Vec::len);
-        self.memory += size_of::<FileTarget>() + file.node.name.len() + parts * (size_of::<BlobId>() + PART_MEMORY);
+        let parts = file.node.content.as_ref().map_or(0, |content| content.runs().len());
+        self.memory += size_of::<FileTarget>() + file.node.name.len() + parts * (size_of::<Run>() + PART_MEMORY);
         self.files.push(file);
     }
 
@@ -138,7 +156,7 @@ impl Restorer {
     /// Finds out what of a file must be written. A file for which that is nothing is finished at once.
     fn prepare(&self, number: u32, file: &FileTarget, plans: &Mutex<HashMap<PackId, PackPlan>>, buffer: &mut Vec<u8>) {
         let parts = self.parts(file);
-        let wanted = match self.compare(file, parts, buffer) {
+        let Differing { parts: wanted, behind_end } = match self.compare(file, parts, buffer) {
             Ok(wanted) => wanted,
             Err(error) => {
                 file.failed.store(true, Relaxed);
@@ -154,7 +172,7 @@ impl Restorer {
             if is_undamaged && file.is_whole(0, &[]) && self.restore_whole(file, &[]) {
                 return;
             }
-            self.finish(file, is_undamaged && file.identity().is_some());
+            self.finish(file, is_undamaged && behind_end == 0 && file.identity().is_some());
             return;
         }
         // It is opened again when its parts come; until then many others may be compared.
@@ -175,32 +193,37 @@ impl Restorer {
                     blobs: HashMap::new(),
                 });
                 plan.first_file = plan.first_file.min(number);
-                plan.blobs.entry(part.id).or_insert_with(|| (location, Vec::new())).1.push((number, part.offset));
+                plan.blobs.entry(part.id).or_insert_with(|| (location, Vec::new())).1.push(Use {
+                    file: number,
+                    offset: part.offset,
+                    count: part.count,
+                });
             }
         }
         for part in missing {
-            self.part_damaged(file, part.offset, part.length, "its blob is not in the repository's index");
+            self.part_damaged(file, part.offset, part.bytes(), "its blob is not in the repository's index");
         }
     }
 
     /// The parts of a file whose place is known. Of a blob that the index does not know neither the length is known, so that what
     /// follows it can be placed only by counting back from the end; a range that cannot be placed is noted as damaged.
     fn parts(&self, file: &FileTarget) -> Vec<Part> {
-        let content = file.node.content.as_deref().unwrap_or_default();
+        let runs = file.node.content.as_ref().map(Content::runs).unwrap_or_default();
         let lengths: Vec<Option<u64>> =
-            content.iter().map(|id| self.index.plain_length(BlobType::Data, id).map(u64::from)).collect();
+            runs.iter().map(|run| self.index.plain_length(BlobType::Data, &run.id).map(u64::from)).collect();
         let place = |numbers: std::ops::Range<usize>, mut offset: u64| {
             let mut parts = Vec::with_capacity(numbers.len());
             for number in numbers {
-                let length = lengths[number].unwrap_or(0);
-                parts.push(Part { id: content[number], offset, length });
-                offset += length;
+                let Run { id, count } = runs[number];
+                let part = Part { id, offset, length: lengths[number].unwrap_or(0), count };
+                offset = offset.saturating_add(part.bytes());
+                parts.push(part);
             }
             (parts, offset)
         };
         let size = file.node.size;
         let Some(first_unknown) = lengths.iter().position(Option::is_none) else {
-            let (parts, end) = place(0..content.len(), 0);
+            let (parts, end) = place(0..runs.len(), 0);
             if end != size {
                 let reason = format!("the blobs of the content have {end} bytes");
                 file.damage.lock().add(end.min(size), end.abs_diff(size), &reason);
@@ -210,28 +233,29 @@ impl Restorer {
         };
         let last_unknown = lengths.iter().rposition(Option::is_none).unwrap_or(first_unknown);
         let (mut parts, hole_start) = place(0..first_unknown, 0);
-        let tail: u64 = lengths[last_unknown + 1..].iter().flatten().sum();
+        let (_, tail) = place(last_unknown + 1..runs.len(), 0);
         let hole_end = size.saturating_sub(tail).max(hole_start);
-        let reason = format!("blob {} is not in the repository's index", content[first_unknown]);
+        let reason = format!("blob {} is not in the repository's index", runs[first_unknown].id);
         file.damage.lock().add(hole_start, hole_end - hole_start, &reason);
         let _ = file.leave_hole();
-        parts.extend(place(last_unknown + 1..content.len(), hole_end).0);
+        parts.extend(place(last_unknown + 1..runs.len(), hole_end).0);
         parts
     }
 
-    /// The parts that must be written; what the target has already is left out.
-    fn compare(&self, file: &FileTarget, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
+    /// What must be written; what the target has already is left out.
+    fn compare(&self, file: &FileTarget, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Differing> {
         match file.standing(&self.handles, &self.control)? {
             Standing::Nothing => Ok(self.without_holes(file, parts)),
             Standing::File(handle, stat) => {
                 let differing = self.differing(&handle, file_size(&stat), parts, buffer)?;
+                self.written(differing.behind_end);
                 file.keep(handle, &stat);
                 Ok(differing)
             }
             Standing::Untouchable(handle, stat) => {
-                let all = parts.iter().map(|part| Part { ..*part }).collect();
+                let all = parts.clone();
                 let differing = self.differing(&handle, file_size(&stat), parts, buffer)?;
-                if differing.is_empty() && file_size(&stat) == file.node.size {
+                if differing.parts.is_empty() && file_size(&stat) == file.node.size {
                     file.keep(handle, &stat);
                     return Ok(differing);
                 }
@@ -242,31 +266,89 @@ impl Restorer {
         }
     }
 
-    fn without_holes(&self, file: &FileTarget, mut parts: Vec<Part>) -> Vec<Part> {
-        let before = parts.len();
-        parts.retain(|part| part.id != self.zero_chunk.0);
-        if parts.len() < before {
+    fn without_holes(&self, file: &FileTarget, mut parts: Vec<Part>) -> Differing {
+        let mut holes = 0;
+        parts.retain(|part| {
+            let is_hole = part.id == self.zero_chunk.0;
+            holes += if is_hole { part.bytes() } else { 0 };
+            !is_hole
+        });
+        if holes > 0 {
             let _ = file.leave_hole();
-            self.written((before - parts.len()) as u64 * self.zero_chunk.1 as u64);
+            self.written(holes);
         }
-        parts
+        Differing { parts, behind_end: 0 }
     }
 
-    fn differing(&self, handle: &OwnedFd, size: u64, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Vec<Part>> {
-        let mut differing = Vec::new();
+    fn differing(&self, handle: &OwnedFd, size: u64, parts: Vec<Part>, buffer: &mut Vec<u8>) -> io::Result<Differing> {
+        let mut differing = Differing::default();
         for part in parts {
-            self.check().map_err(io::Error::other)?;
-            let is_there = part.offset + part.length <= size
-                && (part.id == self.zero_chunk.0 && is_hole(handle, part.offset, part.length)
-                    || has_content(handle, part.offset, part.length as usize, &part.id, buffer)?);
-            if is_there {
-                add(&self.counting.bytes_unchanged, part.length);
-                Counters::add(&self.control.counters().bytes_done, part.length);
-            } else {
-                differing.push(part);
+            // The length is what the index says, which may be anything.
+            if (part.id, part.length) == (self.zero_chunk.0, self.zero_chunk.1 as u64) {
+                self.differing_zeros(handle, size, part, buffer, &mut differing)?;
+                continue;
+            }
+            for number in 0..part.count {
+                let one = Part { offset: part.offset + number * part.length, count: 1, ..part };
+                self.compare_one(handle, size, one, buffer, &mut differing)?;
             }
         }
         Ok(differing)
+    }
+
+    /// A run of zeros may be as long as the file: what is a hole there or lies behind its end is passed over at one look.
+    fn differing_zeros(
+        &self,
+        handle: &OwnedFd,
+        size: u64,
+        zeros: Part,
+        buffer: &mut Vec<u8>,
+        differing: &mut Differing,
+    ) -> io::Result<()> {
+        let mut rest = zeros;
+        while rest.count > 0 {
+            let empty = match next_data(handle, rest.offset) {
+                Some(data) if data < size => (data - rest.offset) / rest.length,
+                _ => rest.count,
+            };
+            let passed = empty.min(rest.count);
+            // What lies behind the end comes into being as a hole when the file is given its length.
+            let there = passed.min(size.saturating_sub(rest.offset) / rest.length);
+            self.unchanged(there * rest.length);
+            differing.behind_end += (passed - there) * rest.length;
+            let mut looked_at = passed;
+            if passed < rest.count {
+                let one = Part { offset: rest.offset + passed * rest.length, count: 1, ..rest };
+                self.compare_one(handle, size, one, buffer, differing)?;
+                looked_at += 1;
+            }
+            rest = Part { offset: rest.offset + looked_at * rest.length, count: rest.count - looked_at, ..rest };
+        }
+        Ok(())
+    }
+
+    fn compare_one(
+        &self,
+        handle: &OwnedFd,
+        size: u64,
+        part: Part,
+        buffer: &mut Vec<u8>,
+        differing: &mut Differing,
+    ) -> io::Result<()> {
+        self.check().map_err(io::Error::other)?;
+        let is_there =
+            part.offset + part.length <= size && has_content(handle, part.offset, part.length as usize, &part.id, buffer)?;
+        if is_there {
+            self.unchanged(part.length);
+        } else {
+            differing.add(part);
+        }
+        Ok(())
+    }
+
+    fn unchanged(&self, bytes: u64) {
+        add(&self.counting.bytes_unchanged, bytes);
+        Counters::add(&self.control.counters().bytes_done, bytes);
     }
 
     /// Counts content that was written.
@@ -337,6 +419,24 @@ impl Restorer {
         Counters::add(&self.control.counters().files_done, 1);
         if let (Some(group), Some(identity)) = (&file.group, file.identity()) {
             group.restored(identity);
+        }
+    }
+}
+
+/// What of a file must be written.
+#[derive(Default)]
+struct Differing {
+    /// The parts, those that follow each other joined again.
+    parts: Vec<Part>,
+    /// Bytes of zeros behind the end of the file that stands there.
+    behind_end: u64,
+}
+
+impl Differing {
+    fn add(&mut self, part: Part) {
+        match self.parts.last_mut() {
+            Some(last) if last.id == part.id && last.offset + last.bytes() == part.offset => last.count += part.count,
+            _ => self.parts.push(part),
         }
     }
 }

@@ -9,7 +9,8 @@ use super::{
     request::RestoreRequest,
     restorer::{file_error, open_root},
     select::split,
-    surplus::{LOST_AND_FOUND, names_in},
+    strangers::LOST_AND_FOUND,
+    surplus::names_in,
 };
 use crate::{
     control::Control,

@@ -57,8 +57,8 @@ impl Restorer {
             {
                 Ok(()) => {}
                 Err(error) if is_damage(&error) => {
-                    for &(number, offset) in uses {
-                        self.part_damaged(&files[number as usize], offset, length, &error.to_string());
+                    for &Use { file, offset, count } in uses {
+                        self.part_damaged(&files[file as usize], offset, length.saturating_mul(count), &error.to_string());
                     }
                 }
                 Err(error) => return Err(error),
@@ -88,16 +88,22 @@ impl Restorer {
     }
 
     fn write_uses(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, uses: &[Use], plain: &[u8]) {
-        for &(number, offset) in uses {
+        for &Use { file: number, offset, count } in uses {
             let file = &files[number as usize];
             if file.is_whole(offset, plain) && self.restore_whole(file, plain) {
                 continue;
             }
             if !file.failed.load(Relaxed) {
-                let written = open_files.open(self, number).and_then(|handle| file.write(&handle, offset, plain));
-                match written {
-                    Ok(()) => self.written(plain.len() as u64),
-                    Err(error) => self.file_failed(file, &error),
+                let written = open_files.open(self, number).and_then(|handle| {
+                    // That we were stopped says nothing about the file: it is told by whoever looks next.
+                    for time in (0..count).take_while(|_| self.check().is_ok()) {
+                        file.write(&handle, offset + time * plain.len() as u64, plain)?;
+                        self.written(plain.len() as u64);
+                    }
+                    Ok(())
+                });
+                if let Err(error) = written {
+                    self.file_failed(file, &error);
                 }
             }
             self.part_done(file);
@@ -114,8 +120,8 @@ impl Restorer {
     /// Names the files that will not be complete because there is no room left.
     fn give_up(&self, files: &[FileTarget], plan: &PackPlan) {
         let full = rustix::io::Errno::NOSPC.into();
-        for &(number, _) in plan.blobs.values().flat_map(|(_, uses)| uses) {
-            let file = &files[number as usize];
+        for &Use { file, .. } in plan.blobs.values().flat_map(|(_, uses)| uses) {
+            let file = &files[file as usize];
             self.file_failed(file, &full);
             self.part_done(file);
         }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Control,
-    format::{Id, Node},
+    format::{Content, Id, Node},
     source::{
         content::file_size,
         handles::{Handles, Place},
@@ -177,7 +177,7 @@ impl FileTarget {
 
     /// Whether this is all of the content of a file that does not stand there.
     pub(super) fn is_whole(&self, offset: u64, content: &[u8]) -> bool {
-        let parts = self.node.content.as_ref().map_or(0, Vec::len);
+        let parts = self.node.content.as_ref().map_or(0, Content::len);
         self.is_in_own && offset == 0 && parts <= 1 && content.len() as u64 == self.node.size
     }
 
@@ -258,11 +258,13 @@ pub(super) fn has_content(handle: &OwnedFd, offset: u64, length: usize, id: &Id,
     Ok(Id::of(buffer) == *id)
 }
 
-/// Whether a range of a file is a hole, so that it need not be read to know that it is zero.
-pub(super) fn is_hole(handle: &OwnedFd, offset: u64, length: u64) -> bool {
+/// Where the first data from `offset` on is, so that a hole need not be read to know that it is zero; `None` if there is none up
+/// to the end. Where holes are not known, all is data.
+pub(super) fn next_data(handle: &OwnedFd, offset: u64) -> Option<u64> {
     match rustix::fs::seek(handle, SeekFrom::Data(offset)) {
-        Ok(data) => data >= offset + length,
-        Err(error) => error == Errno::NXIO,
+        Ok(data) => Some(data.max(offset)),
+        Err(Errno::NXIO) => None,
+        Err(_) => Some(offset),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{report::add, restorer::Restorer, target};
 use crate::{
     Counters,
     error::Result,
-    format::{Id, Node},
+    format::{Content, Id, Node},
     source::handles::Place,
 };
 
@@ -96,9 +96,14 @@ impl Group {
     }
 }
 
+/// A sum over what the content is made of.
 fn content_id(node: &Node) -> Id {
-    let ids: Vec<u8> = node.content.iter().flatten().flat_map(|id| id.0).collect();
-    Id::of(&ids)
+    let mut runs = Vec::new();
+    for run in node.content.iter().flat_map(Content::runs) {
+        runs.extend_from_slice(&run.id.0);
+        runs.extend_from_slice(&run.count.to_le_bytes());
+    }
+    Id::of(&runs)
 }
 
 impl Restorer {

@@ -32,6 +32,7 @@ mod room;
 mod select;
 mod settle;
 mod special;
+mod strangers;
 mod surplus;
 mod target;
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::Arc,
-    vec::IntoIter,
 };
 
 use rustix::fs::FileType;
@@ -26,7 +25,8 @@ use super::{
 use crate::{
     TreeId,
     error::{Error, Result},
-    format::{BlobType, Node, NodeType},
+    format::{BlobType, Content, Node, NodeType},
+    pack::TreeNodes,
     source::{content::file_size, handles::Place},
 };
 
@@ -77,7 +77,7 @@ struct Need {
 
 /// A directory of the snapshot that is gone through.
 struct Frame {
-    nodes: IntoIter<Node>,
+    nodes: TreeNodes,
     /// Length of its path.
     path_length: usize,
     /// Where it stands in the target, if it does.
@@ -144,15 +144,21 @@ impl Restorer {
         let mut survey = Survey::default();
         let handle = self.handles.open(&self.root).map_err(Error::internal)?;
         let Some(room) = survey.room_of(handle.as_fd(), &self.root) else { return Ok(survey) };
-        let nodes = self.reader.load_tree_blocking(&root)?.nodes.into_iter();
+        let nodes = self.reader.tree_nodes_blocking(&root)?;
         let mut frames = vec![Frame { nodes, path_length: 0, place: Some(self.root.clone()), room }];
         let mut path = Vec::new();
         while let Some(frame) = frames.last_mut() {
             self.check()?;
             path.truncate(frame.path_length);
-            let Some(node) = frame.nodes.next() else {
-                frames.pop();
-                continue;
+            let node = match frame.nodes.next() {
+                Some(Ok(node)) => node,
+                // A large tree breaks off here. The restore will say so; what cannot be read is not written.
+                Some(Err(error)) if is_damage(&error) => continue,
+                Some(Err(error)) => return Err(error),
+                None => {
+                    frames.pop();
+                    continue;
+                }
             };
             let Some(name) = node.safe_name() else { continue };
             path.push(b'/');
@@ -171,8 +177,8 @@ impl Restorer {
 
     fn enter(&self, above: &[Frame], node: &Node, path_length: usize, survey: &mut Survey) -> Result<Option<Frame>> {
         let (Some(above), Some(tree)) = (above.last(), node.subtree) else { return Ok(None) };
-        let nodes = match self.reader.load_tree_blocking(&tree) {
-            Ok(tree) => tree.nodes.into_iter(),
+        let nodes = match self.reader.tree_nodes_blocking(&tree) {
+            Ok(nodes) => nodes,
             // The restore will say so; what cannot be read is not written.
             Err(error) if is_damage(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -211,25 +217,27 @@ impl Restorer {
         }
         if node.node_type == NodeType::File && node.size >= SMALLEST {
             let need = self.need_of(node, announced);
-            room.need.certain += need.certain;
-            room.need.likely += need.likely;
+            room.need.certain = room.need.certain.saturating_add(need.certain);
+            room.need.likely = room.need.likely.saturating_add(need.likely);
         }
     }
 
     fn need_of(&self, node: &Node, announced: &Announced) -> Need {
         let mut need = Need::default();
-        for id in node.content.iter().flatten().filter(|id| **id != self.zero_chunk.0) {
-            let Some(location) = self.index.locate(BlobType::Data, id) else { continue };
+        for run in node.content.iter().flat_map(Content::runs).filter(|run| run.id != self.zero_chunk.0) {
+            let Some(location) = self.index.locate(BlobType::Data, &run.id) else { continue };
             let plain = u64::from(location.plain_length());
             let is_compressed = location.uncompressed_length != 0;
-            need.likely += plain;
-            need.certain += match (is_compressed, announced.is_ours) {
+            let certain = match (is_compressed, announced.is_ours) {
                 (true, _) => plain.min(location.length.into()),
                 // It was found not to compress by a few samples, between which there may be some zeros.
                 (false, true) => plain - plain / 8,
                 // It was not tried.
                 (false, false) => 0,
             };
+            // Runs may lie about how long they are.
+            need.likely = need.likely.saturating_add(plain.saturating_mul(run.count));
+            need.certain = need.certain.saturating_add(certain.saturating_mul(run.count));
         }
         need
     }

@@ -6,9 +6,8 @@
 //! emptied for that.
 
 use std::{
-    collections::HashSet,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -25,6 +24,7 @@ use super::{
     directories::make_writable,
     report::add,
     restorer::Restorer,
+    strangers::{Apart, strangers, tell_apart},
     target::{self, Level},
     walk::is_damage,
 };
@@ -36,11 +36,9 @@ use crate::{
     source::{
         handles::{Handles, Place},
         listing,
+        names::Names,
     },
 };
-
-/// File systems bring this directory for what they find after a crash.
-pub(super) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// Directories in which something is to be removed.
 #[derive(Default)]
@@ -52,7 +50,8 @@ pub(super) struct Surplus {
     is_incomplete: bool,
 }
 
-/// A directory that holds more than its tree. The names are looked up again when the time has come: there may be millions.
+/// A directory that holds more than its tree, or anything where the tree is a large one. The names are looked up again when the
+/// time has come: there may be millions.
 struct Crowded {
     place: Arc<Place>,
     /// Its path in the snapshot.
@@ -67,7 +66,8 @@ pub(super) struct Here<'a> {
     /// Its path in the snapshot.
     pub(super) path: &'a [u8],
     pub(super) tree: TreeId,
-    pub(super) nodes: &'a [Node],
+    /// `None` of a large tree: its nodes come later, one by one.
+    pub(super) nodes: Option<&'a [Node]>,
 }
 
 impl Surplus {
@@ -95,7 +95,8 @@ impl Restorer {
     pub(super) fn look_for_surplus(&self, surplus: &Surplus, here: &Here<'_>) {
         let is_backup_root = self.selection.is_backup_root(here.path);
         let names = match names_in(&self.handles, here.place) {
-            Ok(names) => strangers(&names, here.nodes, is_backup_root),
+            // A large tree is gone through when the directory is cleared out: it would have to be opened a second time here.
+            Ok(names) => strangers(names, here.nodes.unwrap_or_default(), is_backup_root),
             Err(error) => return self.failed(self.target_path(here.path), "list what stands in the directory", &error),
         };
         if !names.is_empty() {
@@ -146,55 +147,65 @@ impl Restorer {
 
     /// Removes what does not belong into one directory, which then looks as before: it had its metadata already.
     fn clear_out(&self, directory: &Crowded) -> Result<()> {
+        let (handle, before) = match self.open_crowded(directory) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.failed(self.target_path(&directory.path), "list what stands in the directory", &error);
+                return Ok(());
+            }
+        };
+        let emptied = self.empty_crowded(directory, &handle);
+        if let Err(errno) = look_as_before(&handle, &before) {
+            self.failed(self.target_path(&directory.path), "set the metadata of the directory", &errno.into());
+        }
+        emptied
+    }
+
+    fn open_crowded(&self, directory: &Crowded) -> io::Result<(OwnedFd, Stat)> {
+        let handle = self.handles.open(&directory.place)?;
+        let before = rustix::fs::fstat(&handle)?;
+        make_writable(handle.as_fd());
+        Ok((self.handles.open_directory(handle.as_fd(), b".", OFlags::RDONLY)?, before))
+    }
+
+    fn empty_crowded(&self, directory: &Crowded, handle: &OwnedFd) -> Result<()> {
         let path = || self.target_path(&directory.path);
-        let nodes = match self.reader.load_tree_blocking(&directory.tree) {
-            Ok(tree) => tree.nodes,
+        let cannot_list = |error: &io::Error| self.failed(path(), "list what stands in the directory", error);
+        let (names, again) = match all_names(handle).and_then(|names| Ok((names, handle.try_clone()?))) {
+            Ok(listed) => listed,
+            Err(error) => {
+                cannot_list(&error);
+                return Ok(());
+            }
+        };
+        let nodes = self.reader.tree_nodes_blocking(&directory.tree);
+        let told = nodes.and_then(|nodes| tell_apart(handle.as_fd(), names, nodes, directory.is_backup_root, || self.check()));
+        let Apart { strangers: entries, spared } = match told {
+            Ok(Ok(apart)) => apart,
+            Ok(Err(error)) => {
+                cannot_list(&error);
+                return Ok(());
+            }
             Err(error) if is_damage(&error) => {
                 self.add_error(path(), format!("what the snapshot does not have was not removed: {error}"), "damaged");
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let (top, before) = match self.open_crowded(directory, &nodes) {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.failed(path(), "list what stands in the directory", &error);
-                return Ok(());
-            }
-        };
-        drop(nodes);
-        let again = match top.level.handle.try_clone() {
-            Ok(again) => again,
-            Err(error) => {
-                self.failed(path(), "keep the directory open", &error);
-                return Ok(());
-            }
-        };
+        self.warn_of_spared(directory, &spared);
         self.note_device(&directory.place);
-        let emptied = self.empty(top, directory.path.clone());
-        if let Err(errno) = look_as_before(&again, &before) {
-            self.failed(path(), "set the metadata of the directory", &errno.into());
-        }
-        emptied
+        let level = Level { handle: again, name: Vec::new(), entries };
+        self.empty(Emptied { level, path_length: directory.path.len(), keeps: true }, directory.path.clone())
     }
 
-    fn open_crowded(&self, directory: &Crowded, nodes: &[Node]) -> io::Result<(Emptied, Stat)> {
-        let handle = self.handles.open(&directory.place)?;
-        let before = rustix::fs::fstat(&handle)?;
-        make_writable(handle.as_fd());
-        let handle = self.handles.open_directory(handle.as_fd(), b".", OFlags::RDONLY)?;
-        let listed = all_names(&handle)?;
-        let found = strangers(&listed, nodes, directory.is_backup_root);
-        let Apart { strangers: entries, spared } = tell_apart(handle.as_fd(), &listed, nodes, found)?;
-        for name in spared {
-            let path = [directory.path.as_slice(), b"/", &name].concat();
+    fn warn_of_spared(&self, directory: &Crowded, spared: &Names) {
+        for name in spared.iter() {
+            let path = [directory.path.as_slice(), b"/", name].concat();
             if self.selection.chooses(&path) {
                 let reason = "not removed: the file system may take its name for one that the snapshot has";
                 self.warnings.add(self.target_path(&path), reason, "refused");
             }
         }
-        let level = Level { handle, name: Vec::new(), entries };
-        Ok((Emptied { level, path_length: directory.path.len(), keeps: true }, before))
     }
 
     /// Removes the entries that the first directory lists, and what is in them. A cancellation ends it half-way.
@@ -267,68 +278,14 @@ impl Restorer {
     }
 }
 
-/// What stands in a directory.
-pub(super) fn names_in(handles: &Handles, place: &Arc<Place>) -> io::Result<Vec<Vec<u8>>> {
+/// What stands in a directory, in order.
+pub(super) fn names_in(handles: &Handles, place: &Arc<Place>) -> io::Result<Names> {
     all_names(&handles.open_directory(handles.open(place)?.as_fd(), b".", OFlags::RDONLY)?)
 }
 
-fn all_names(handle: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+fn all_names(handle: &OwnedFd) -> io::Result<Names> {
     let listing = listing::list(handle.as_fd());
     listing.error.map_or(Ok(listing.names), Err)
-}
-
-/// The names that are not the snapshot's, whether or not the restore chose the entries of those that are.
-fn strangers(names: &[Vec<u8>], nodes: &[Node], is_backup_root: bool) -> Vec<Vec<u8>> {
-    let known: HashSet<&[u8]> = nodes.iter().map(|node| node.name.as_slice()).collect();
-    let is_strange = |name: &[u8]| !(known.contains(name) || is_backup_root && name == LOST_AND_FOUND);
-    names.iter().filter(|name| is_strange(name)).cloned().collect()
-}
-
-/// Strangers of a directory.
-#[derive(Default)]
-struct Apart {
-    strangers: Vec<Vec<u8>>,
-    /// Those that may be what one of the snapshot's names leads to.
-    spared: Vec<Vec<u8>>,
-}
-
-/// Spares what a name of the snapshot leads to though another one is listed. File systems that fold case or normalise names do that:
-/// what was restored as `README` stands there as `Readme`, if that is how it was called before.
-fn tell_apart(directory: BorrowedFd<'_>, listed: &[Vec<u8>], nodes: &[Node], strangers: Vec<Vec<u8>>) -> io::Result<Apart> {
-    let mut reached: HashSet<(u64, u64)> = HashSet::new();
-    for name in nodes.iter().filter_map(Node::safe_name) {
-        // A listing is in order.
-        if listed.binary_search_by(|other| other.as_slice().cmp(name)).is_err() {
-            reached.extend(identity(directory, name)?);
-        }
-    }
-    if reached.is_empty() {
-        return Ok(Apart { strangers, spared: Vec::new() });
-    }
-    let (mut apart, mut met) = (Apart::default(), HashSet::new());
-    for name in strangers {
-        match identity(directory, &name)?.filter(|identity| reached.contains(identity)) {
-            Some(identity) => {
-                met.insert(identity);
-                apart.spared.push(name);
-            }
-            None => apart.strangers.push(name),
-        }
-    }
-    // Some file systems number an entry anew for each of its names; then nobody knows which of the strangers it is.
-    if met.len() < reached.len() {
-        apart.spared.append(&mut apart.strangers);
-    }
-    Ok(apart)
-}
-
-/// Device and inode of what a name leads to. A name that the file system cannot hold leads to nothing.
-fn identity(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<(u64, u64)>> {
-    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
-        Err(Errno::NOENT | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Gives a directory back what a removal has changed.
@@ -347,42 +304,4 @@ fn look_as_before(handle: &OwnedFd, before: &Stat) -> Result<(), Errno> {
             last_modification: time(before.st_mtime, nanos(before.st_mtime_nsec)),
         },
     )
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::fs;
-
-    fn names(names: &[&str]) -> Vec<Vec<u8>> {
-        names.iter().map(|name| name.as_bytes().to_vec()).collect()
-    }
-
-    /// A second name that is kept out of the listing stands in for a file system that folds case.
-    #[test]
-    fn what_a_name_of_the_snapshot_leads_to_is_no_stranger() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        for name in ["Readme", "both", "surplus"] {
-            fs::write(path(name), name).unwrap();
-        }
-        fs::hard_link(path("Readme"), path("README")).unwrap();
-        let top = fs::File::open(directory.path()).unwrap();
-        let too_long = "n".repeat(300);
-        let nodes = ["README", "both", "gone", &too_long, ".."].map(|name| Node { name: name.into(), ..Node::default() });
-        let told = |listed: &[&str]| {
-            let listed = names(listed);
-            let found = strangers(&listed, &nodes, false);
-            let Apart { strangers, spared } = tell_apart(top.as_fd(), &listed, &nodes, found).unwrap();
-            (strangers, spared)
-        };
-        assert_eq!(told(&["Readme", "both", "surplus"]), (names(&["surplus"]), names(&["Readme"])));
-        // Where the snapshot's name stands there itself, another name of the file is none of the snapshot's.
-        assert_eq!(told(&["README", "Readme", "both", "surplus"]), (names(&["Readme", "surplus"]), names(&[])));
-        // It leads to something that no name in the directory leads to.
-        fs::remove_file(path("README")).unwrap();
-        fs::write(path("README"), "numbered anew").unwrap();
-        assert_eq!(told(&["Readme", "both", "surplus"]), (names(&[]), names(&["Readme", "surplus"])));
-    }
 }

@@ -11,7 +11,7 @@ use rustix::{
 };
 
 use crate::Control;
-use crate::source::{handles::Handles, listing};
+use crate::source::{handles::Handles, listing, names::Names};
 
 /// Directories below one another that a removal keeps open.
 pub(super) const MOST_LEVELS: usize = 200;
@@ -86,7 +86,7 @@ pub(super) struct Level {
     pub(super) handle: OwnedFd,
     pub(super) name: Vec<u8>,
     /// What is still to be removed.
-    pub(super) entries: Vec<Vec<u8>>,
+    pub(super) entries: Names,
 }
 
 fn remove_directory(handles: &Handles, control: &Control, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {

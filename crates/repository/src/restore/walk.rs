@@ -1,6 +1,6 @@
 //! Going through the snapshot's trees: directories and special entries are made on the way, files are collected.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, sync::atomic::Ordering::Relaxed, vec::IntoIter};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use super::{
     batch::Batch, directories::DirectoryRecord, file::FileTarget, links::Joined, report::add, restorer::Restorer, select::Choice,
@@ -10,6 +10,7 @@ use crate::{
     Counters, TreeId,
     error::{Error, Result},
     format::{Node, NodeType},
+    pack::TreeNodes,
     source::handles::{Place, to_path},
 };
 
@@ -19,7 +20,7 @@ pub(super) const MOST_LEVELS: usize = 20_000;
 /// A directory whose nodes are being gone through.
 struct Frame {
     place: Arc<Place>,
-    nodes: IntoIter<Node>,
+    nodes: TreeNodes,
     /// Names that came already, if the tree is not in order and could hold one twice.
     seen: Option<HashSet<Vec<u8>>>,
     /// Length of the path up to here.
@@ -60,7 +61,7 @@ impl Restorer {
     /// Makes directories and special entries and hands over everything else in batches.
     pub(super) fn walk(&self, root: TreeId, mut hand_over: impl FnMut(Batch) -> Result<()>) -> Result<()> {
         let mut walk = Walk { frames: Vec::new(), path: Vec::new(), batch: Batch::default() };
-        let nodes = self.reader.load_tree_blocking(&root)?.nodes;
+        let nodes = self.reader.tree_nodes_blocking(&root)?;
         walk.frames.push(Frame::new(self.root.clone(), nodes, 0, State::Made(None, false)));
         if self.selection.chooses(b"/") {
             self.note_surplus(&mut walk, root);
@@ -70,7 +71,12 @@ impl Restorer {
             // Where there is no room, what was made is still completed.
             match frame.nodes.next().filter(|_| !self.is_full.load(Relaxed)) {
                 None => walk.leave(),
-                Some(node) => self.node(&mut walk, node)?,
+                Some(Ok(node)) => self.node(&mut walk, node)?,
+                // Only a large tree, which is read as a stream, breaks off in the middle.
+                Some(Err(error)) if is_damage(&error) => {
+                    self.add_error(self.target_path(&walk.path), not_restored(&error), "damaged");
+                }
+                Some(Err(error)) => return Err(error),
             }
             if walk.batch.memory >= self.batch_memory {
                 hand_over(std::mem::take(&mut walk.batch))?;
@@ -115,16 +121,16 @@ impl Restorer {
         let nodes = match subtree {
             _ if walk.frames.len() >= MOST_LEVELS => Err(format!("refused: it is more than {MOST_LEVELS} directories deep")),
             None => Err("the snapshot holds no content for the directory".to_owned()),
-            Some(tree) if choice.descend => match self.reader.load_tree_blocking(&tree) {
-                Ok(tree) => Ok(tree.nodes),
-                Err(error) if is_damage(&error) => Err(format!("the directory's content is not restored: {error}")),
+            Some(tree) if choice.descend => match self.reader.tree_nodes_blocking(&tree) {
+                Ok(nodes) => Ok(nodes),
+                Err(error) if is_damage(&error) => Err(not_restored(&error)),
                 Err(error) => return Err(error),
             },
-            Some(_) => Ok(Vec::new()),
+            Some(_) => Ok(TreeNodes::default()),
         };
         let nodes = nodes.unwrap_or_else(|reason| {
             self.add_error(path(), reason, "damaged");
-            Vec::new()
+            TreeNodes::default()
         });
         let frame = Frame::new(place, nodes, walk.path.len(), State::Waiting(Box::new(node)));
         walk.frames.push(frame);
@@ -144,7 +150,7 @@ impl Restorer {
         let Some(frame) = walk.frames.last() else { return };
         let State::Made(_, is_own) = frame.state else { return };
         if !is_own {
-            self.look_for_surplus(surplus, &Here { place: &frame.place, path: &walk.path, tree, nodes: frame.nodes.as_slice() });
+            self.look_for_surplus(surplus, &Here { place: &frame.place, path: &walk.path, tree, nodes: frame.nodes.held() });
         }
     }
 
@@ -241,17 +247,15 @@ impl Walk {
 }
 
 impl Frame {
-    fn new(place: Arc<Place>, nodes: Vec<Node>, path_length: usize, state: State) -> Self {
-        let is_ordered = nodes.is_sorted_by(|left, right| left.name < right.name);
-        Self {
-            place,
-            nodes: nodes.into_iter(),
-            seen: (!is_ordered).then(HashSet::new),
-            path_length,
-            state,
-            volume: Volume::Unknown,
-        }
+    fn new(place: Arc<Place>, nodes: TreeNodes, path_length: usize, state: State) -> Self {
+        let seen = (!nodes.is_ordered()).then(HashSet::new);
+        Self { place, nodes, seen, path_length, state, volume: Volume::Unknown }
     }
+}
+
+/// What is said of a directory of which something cannot be read.
+fn not_restored(error: &Error) -> String {
+    format!("the directory's content is not restored: {error}")
 }
 
 /// Frees what a restore does not need: many nodes are held at a time.

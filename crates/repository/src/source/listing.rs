@@ -4,6 +4,8 @@ use std::{io, os::fd::BorrowedFd};
 
 use rustix::{fs::RawDir, io::Errno};
 
+use super::names::Names;
+
 /// Room for one answer of the kernel: about a thousand names.
 const BUFFER: usize = 64 * 1024;
 
@@ -11,7 +13,7 @@ const BUFFER: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The names without `.` and `..`.
-    pub names: Vec<Vec<u8>>,
+    pub names: Names,
     /// Why there may be more.
     pub error: Option<io::Error>,
 }
@@ -26,8 +28,12 @@ pub fn list(directory: BorrowedFd<'_>) -> Listing {
         match entry {
             Ok(entry) => {
                 let name = entry.file_name().to_bytes();
-                if name != b"." && name != b".." {
-                    listing.names.push(name.to_vec());
+                if name != b"."
+                    && name != b".."
+                    && let Err(error) = listing.names.push(name)
+                {
+                    listing.error = Some(io::Error::other(error));
+                    break;
                 }
             }
             Err(Errno::INTR) => {}
@@ -37,9 +43,8 @@ pub fn list(directory: BorrowedFd<'_>) -> Listing {
             }
         }
     }
-    listing.names.sort_unstable();
     // A directory that changes while it is listed may show a name twice.
-    listing.names.dedup();
+    listing.names.sort();
     listing
 }
 
@@ -69,7 +74,7 @@ mod tests {
         }
         let listing = list(std::fs::File::open(directory.path()).unwrap().as_fd());
         names.sort();
-        assert_eq!(listing.names, names);
+        assert_eq!(listing.names.iter().collect::<Vec<_>>(), names);
         assert!(listing.error.is_none());
     }
 }

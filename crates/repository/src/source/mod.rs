@@ -8,6 +8,7 @@ pub mod faults;
 pub mod handles;
 pub mod listing;
 pub mod metadata;
+pub mod names;
 pub mod page_cache;
 pub mod pattern;
 pub mod problem;

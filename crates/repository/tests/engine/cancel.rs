@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use repository::backup::BackupRequest;
-use repository::format::{Node, NodeType, Snapshot, Time, Tree, file_mode};
+use repository::format::{Node, NodeType, Run, Snapshot, Time, Tree, file_mode};
 use repository::maintenance::{CheckOptions, PruneOptions};
 use repository::restore::RestoreRequest;
 use repository::source::faults::{FaultHook, SourceFaults, SourceStep};
@@ -291,7 +291,7 @@ async fn save_large_file(repository: &Repository, guard: &LockGuard, parts: u64)
         ctime: time,
         size: parts << 20,
         links: 1,
-        content: Some(vec![id; usize::try_from(parts).unwrap()]),
+        content: Some([Run { id, count: parts }].into_iter().collect()),
         ..Node::default()
     };
     let save = |node| saver.save_blob(BlobType::Tree, &Tree::serialise(&[node]).unwrap()).unwrap().id;

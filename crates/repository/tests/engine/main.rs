@@ -5,6 +5,7 @@ mod support;
 
 mod cancel;
 mod damage;
+mod huge;
 mod interop;
 mod locks;
 mod maintenance;

@@ -14,7 +14,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result,
 };
-use repository::format::{Node, NodeType, Snapshot, Time, Tree, file_mode};
+use repository::format::{Content, Node, NodeType, Snapshot, Time, Tree, file_mode};
 use repository::maintenance::CheckOptions;
 use repository::{BlobSaver, BlobType, Control, LockGuard, Repository, SaverOptions, TreeId};
 
@@ -137,7 +137,7 @@ fn leaf(seed: u64) -> Vec<Node> {
         .enumerate()
         .map(|(at, word)| Node {
             name: format!("file {at:02} {word:x?}").into_bytes(),
-            content: Some(Vec::new()),
+            content: Some(Content::new()),
             ..Node::default()
         })
         .collect()

@@ -84,6 +84,70 @@ async fn lengths_that_lie_are_refused_before_they_are_believed() {
     }
 }
 
+/// Nodes of a kilobyte each, so many, as a compressed tree; and what it is before.
+fn huge_tree(count: usize, name: impl Fn(usize) -> String) -> (Vec<u8>, Vec<u8>) {
+    let mut plain = b"{\"nodes\":[".to_vec();
+    for number in 0..count {
+        let separator = if number == 0 { "" } else { "," };
+        let pad = "x".repeat(950);
+        let node = format!("{separator}{{\"name\":\"{}\",\"type\":\"symlink\",\"linktarget\":\"{pad}\"}}", name(number));
+        plain.extend_from_slice(node.as_bytes());
+    }
+    plain.extend_from_slice(b"]}\n");
+    (zstd::bulk::compress(&plain, 1).unwrap(), plain)
+}
+
+/// Audit A1: a tree of any size is read node by node in little memory, and what is wrong with it is found where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn huge_trees_are_read_in_little_memory_whatever_they_say() {
+    const COUNT: usize = 300_000;
+    let _turn = turn().await;
+    let mut forge = Forge::new().await;
+    let ordered = |number: usize| format!("{number:08}");
+    let (well, plain) = huge_tree(COUNT, ordered);
+    assert!(plain.len() > 256 << 20, "it could be read whole");
+    let (plain_length, id) = (plain.len() as u32, Id::of(&plain));
+    drop(plain);
+    let (disordered, _) = huge_tree(COUNT, |number| ordered(number % (COUNT / 2)));
+    let cut = well[..well.len() / 2].to_vec();
+    let cases = [
+        (id, &well, plain_length, COUNT, None),
+        (Id::of(b"wrong sum"), &well, plain_length, COUNT, Some("sum")),
+        (Id::of(b"longer"), &well, plain_length + 1, COUNT, Some("instead of")),
+        (Id::of(b"shorter"), &well, plain_length - 1_000_000, COUNT - 2_000, Some("more than")),
+        (Id::of(b"cut"), &cut, plain_length, COUNT / 4, Some("middle of a frame")),
+        (Id::of(b"disordered"), &disordered, plain_length, COUNT / 2, Some("does not come after")),
+    ];
+    for (id, frame, uncompressed_length, ..) in &cases {
+        let length = (frame.len() + SEAL_OVERHEAD) as u32;
+        let entry = HeaderEntry { id: *id, blob_type: BlobType::Tree, length, uncompressed_length: *uncompressed_length };
+        let sealed = forge.cipher.seal(frame).unwrap();
+        forge.sealed_blob(entry, sealed);
+    }
+    forge.flush().await;
+    let control = Control::default();
+    let reader = forge.repository.blob_reader(forge.repository.load_index(&control).await.unwrap(), &control);
+    for (id, frame, _, least, complaint) in cases {
+        let (read, peak) = peak_during(async {
+            let (mut count, mut failure) = (0, None);
+            for node in reader.tree_nodes(&id).await.unwrap() {
+                match node {
+                    Ok(_) => count += 1,
+                    Err(error) => failure = Some(error),
+                }
+            }
+            (count, failure)
+        })
+        .await;
+        let (count, failure) = read;
+        assert!((least..=COUNT).contains(&count), "{count} nodes, {failure:?}");
+        assert!(failure.as_ref().is_none_or(Error::is_damage));
+        let told = failure.map(|error| error.to_string()).unwrap_or_default();
+        assert!(complaint.map_or(told.is_empty(), |complaint| told.contains(complaint)), "{told}");
+        assert!(peak < frame.len() + (24 << 20), "{peak} bytes for a tree of {}", frame.len());
+    }
+}
+
 /// A key object may ask for as much work as it likes; twenty of them are tried.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_cost_too_much_are_refused_at_once() {

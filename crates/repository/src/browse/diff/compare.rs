@@ -1,11 +1,10 @@
 //! Going through two trees side by side.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::iter::Peekable;
-use std::vec::IntoIter;
 
 use super::super::MOST_LEVELS;
-use super::super::directory::Directory;
+use super::super::directory::{Directory, Listed};
 use super::super::walk::{WITHOUT_TREE, problem, refused_name, too_deep, unreadable};
 use super::tally::{Side, Tally};
 use super::{Change, DiffRequest, DiffStatistics, DiffStep, Differences};
@@ -40,9 +39,16 @@ struct Next {
 /// Two directories that are gone through together; of a directory that only one snapshot has, the other is empty.
 #[derive(Debug)]
 struct Frame {
-    before: Peekable<IntoIter<Node>>,
-    after: Peekable<IntoIter<Node>>,
+    before: Entries,
+    after: Entries,
     path_length: usize,
+}
+
+/// A directory with a look at its next entry.
+#[derive(Debug, Default)]
+struct Entries {
+    directory: Directory,
+    next: Option<Box<Node>>,
 }
 
 enum Pair {
@@ -51,15 +57,35 @@ enum Pair {
     Both(Node, Node),
 }
 
-impl Frame {
-    fn next(&mut self) -> Option<Pair> {
-        match (self.before.peek(), self.after.peek()) {
-            (None, None) => None,
-            (Some(before), Some(after)) if before.name == after.name => Some(Pair::Both(self.before.next()?, self.after.next()?)),
-            (Some(before), Some(after)) if before.name > after.name => self.after.next().map(Pair::After),
-            (None, Some(_)) => self.after.next().map(Pair::After),
-            (Some(_), _) => self.before.next().map(Pair::Before),
+impl Entries {
+    /// Makes sure that the next entry is there, if there is one; gives names that were refused to `refused`.
+    fn look(&mut self, refused: &mut impl FnMut(&[u8])) -> Result<()> {
+        while self.next.is_none() {
+            match self.directory.next().transpose()? {
+                Some(Listed::Entry(node)) => self.next = Some(node),
+                Some(Listed::Refused(name)) => refused(&name),
+                None => break,
+            }
         }
+        Ok(())
+    }
+}
+
+impl Frame {
+    fn next(&mut self, mut refused: impl FnMut(&[u8])) -> Result<Option<Pair>> {
+        let (before, after) = (&mut self.before, &mut self.after);
+        before.look(&mut refused)?;
+        after.look(&mut refused)?;
+        let order = match (&before.next, &after.next) {
+            (Some(before), Some(after)) => before.name.cmp(&after.name),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        Ok(match order {
+            Ordering::Less => before.next.take().map(|node| Pair::Before(*node)),
+            Ordering::Greater => after.next.take().map(|node| Pair::After(*node)),
+            Ordering::Equal => before.next.take().zip(after.next.take()).map(|(before, after)| Pair::Both(*before, *after)),
+        })
     }
 }
 
@@ -89,8 +115,8 @@ impl Diff {
             tally: Tally::new(reader.index()),
         };
         if before != after {
-            diff.tally.blobs(Side::Before, BlobType::Tree, &[before]);
-            diff.tally.blobs(Side::After, BlobType::Tree, &[after]);
+            diff.tally.blob(Side::Before, BlobType::Tree, &before, 1);
+            diff.tally.blob(Side::After, BlobType::Tree, &after, 1);
             diff.next = Next { before: Some(before), after: Some(after) };
         }
         diff
@@ -116,9 +142,19 @@ impl Diff {
             let Some(frame) = self.frames.last_mut() else { return Ok(None) };
             self.control.check()?;
             self.path.truncate(frame.path_length);
-            let Some(pair) = frame.next() else {
-                self.frames.pop();
-                continue;
+            let (path, problems) = (&self.path, &mut self.problems);
+            let pair = match frame.next(|name| problems.push_back(refused_name(path, name))) {
+                Ok(Some(pair)) => pair,
+                Ok(None) => {
+                    self.frames.pop();
+                    continue;
+                }
+                // Compared with nothing, the rest of the other directory would look added or removed.
+                Err(error) => {
+                    self.problems.push_back(unreadable(&self.path, error)?);
+                    self.frames.pop();
+                    continue;
+                }
             };
             if let Some(change) = self.look_at(pair) {
                 return Ok(Some(change));
@@ -134,22 +170,16 @@ impl Diff {
         }
         // Compared with nothing, all of the other directory would look added or removed.
         let (Some(before), Some(after)) = (self.load(before)?, self.load(after)?) else { return Ok(()) };
-        self.frames.push(Frame {
-            before: before.into_iter().peekable(),
-            after: after.into_iter().peekable(),
-            path_length: self.path.len(),
-        });
+        let entries = |directory| Entries { directory, next: None };
+        self.frames.push(Frame { before: entries(before), after: entries(after), path_length: self.path.len() });
         Ok(())
     }
 
     /// The entries of a directory; `None` if it cannot be read.
-    fn load(&mut self, tree: Option<TreeId>) -> Result<Option<Vec<Node>>> {
-        let Some(tree) = tree else { return Ok(Some(Vec::new())) };
+    fn load(&mut self, tree: Option<TreeId>) -> Result<Option<Directory>> {
+        let Some(tree) = tree else { return Ok(Some(Directory::default())) };
         match Directory::load(&self.reader, &tree) {
-            Ok(Directory { nodes, refused }) => {
-                self.problems.extend(refused.iter().map(|name| refused_name(&self.path, name)));
-                Ok(Some(nodes))
-            }
+            Ok(directory) => Ok(Some(directory)),
             Err(error) => {
                 self.problems.push_back(unreadable(&self.path, error)?);
                 Ok(None)

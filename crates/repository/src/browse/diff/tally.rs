@@ -7,7 +7,7 @@ use super::super::directory::Directory;
 use super::{DiffStatistics, SideStatistics};
 use crate::control::Control;
 use crate::error::Result;
-use crate::format::{BlobType, Node, NodeType};
+use crate::format::{BlobType, Content, Node, NodeType};
 use crate::index::Index;
 use crate::pack::BlobReader;
 use crate::{BlobId, TreeId};
@@ -72,17 +72,26 @@ impl Tally {
     /// What an entry refers to is needed by this snapshot.
     pub fn refers(&mut self, side: Side, node: &Node) {
         match node.node_type {
-            NodeType::File => self.blobs(side, BlobType::Data, node.content.as_deref().unwrap_or_default()),
-            NodeType::Dir => self.blobs(side, BlobType::Tree, node.subtree.as_slice()),
+            NodeType::File => {
+                for run in node.content.iter().flat_map(Content::runs) {
+                    self.blob(side, BlobType::Data, &run.id, run.count);
+                }
+            }
+            NodeType::Dir => {
+                if let Some(tree) = &node.subtree {
+                    self.blob(side, BlobType::Tree, tree, 1);
+                }
+            }
             _ => {}
         }
     }
 
-    pub fn blobs(&mut self, side: Side, blob_type: BlobType, blobs: &[BlobId]) {
+    /// A blob that this snapshot refers to so many times.
+    pub fn blob(&mut self, side: Side, blob_type: BlobType, blob: &BlobId, times: u64) {
         let index = Arc::clone(&self.index);
-        let set = &mut self.of(side).blobs;
-        let unknown = blobs.iter().filter(|blob| set.insert(&index, blob_type, blob).is_none()).count();
-        self.unknown_blobs += unknown as u64;
+        if self.of(side).blobs.insert(&index, blob_type, blob).is_none() {
+            self.unknown_blobs += times;
+        }
     }
 
     /// A directory that is the same in both.
@@ -113,26 +122,30 @@ impl Tally {
         let mut unreadable = 0;
         while let Some(tree) = self.same.pop() {
             control.check()?;
-            let nodes = match Directory::load(reader, &tree) {
-                Ok(directory) => directory.nodes,
-                Err(error) if error.is_damage() => {
-                    unreadable += 1;
-                    continue;
-                }
+            match self.keep(reader, &tree, &mut kept) {
+                Ok(unknown) => unreadable += unknown,
+                Err(error) if error.is_damage() => unreadable += 1,
                 Err(error) => return Err(error),
-            };
-            for node in nodes {
-                for blob in node.content.iter().flatten() {
-                    kept.insert(&self.index, BlobType::Data, blob);
-                }
-                match node.subtree.map(|subtree| (subtree, kept.insert(&self.index, BlobType::Tree, &subtree))) {
-                    Some((subtree, Some(_))) => self.same(subtree),
-                    Some((_, None)) => unreadable += 1,
-                    None => {}
-                }
             }
         }
         Ok((kept, unreadable))
+    }
+
+    /// Adds what a directory that is the same in both refers to; says how many of its directories are unknown.
+    fn keep(&mut self, reader: &BlobReader, tree: &TreeId, kept: &mut BlobSet) -> Result<u64> {
+        let mut unknown = 0;
+        for node in Directory::load(reader, tree)?.entries() {
+            let node = node?;
+            for run in node.content.iter().flat_map(Content::runs) {
+                kept.insert(&self.index, BlobType::Data, &run.id);
+            }
+            match node.subtree.map(|subtree| (subtree, kept.insert(&self.index, BlobType::Tree, &subtree))) {
+                Some((subtree, Some(_))) => self.same(subtree),
+                Some((_, None)) => unknown += 1,
+                None => {}
+            }
+        }
+        Ok(unknown)
     }
 }
 

@@ -65,7 +65,7 @@ impl Repository {
 
     async fn make_index_agree(&self, lock: &LockHandle, options: RepairIndexOptions, control: &Control) -> Result<RepairReport> {
         lock.verify().await?;
-        let index = self.load_index(control).await?;
+        let index = self.load_index_with_ids(control).await?;
         let listed = self.objects().list(FileType::Pack, control).await?;
         let Differences { absent, to_read } = self.differences(&index, listed, options, control).await?;
         let mut report = RepairReport { packs_dropped: absent, ..RepairReport::default() };
@@ -162,7 +162,7 @@ impl Repository {
         if index.damaged().is_empty() {
             return Ok(Vec::new());
         }
-        let now = self.load_index(control).await?;
+        let now = self.load_index_with_ids(control).await?;
         let unreadable: HashSet<&str> = now.damaged().iter().map(|damage| damage.key.as_str()).collect();
         let unreadable = index.damaged().iter().map(|damage| &damage.key).filter(|key| unreadable.contains(key.as_str()));
         let unreadable: Vec<String> = unreadable.cloned().collect();

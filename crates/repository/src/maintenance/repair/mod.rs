@@ -5,14 +5,18 @@
 //! packs before the index and the index before snapshots, and delete nothing before its replacement is in the store.
 
 mod index;
+mod large_trees;
+mod losses;
 mod packs;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 pub use index::{RepairIndexOptions, RepairReport};
+pub use losses::{Loss, LostPart};
 pub use packs::{PackState, RepairPacksReport, SalvagedPack};
 pub use snapshots::{RepairSnapshotsOptions, RepairSnapshotsReport, SnapshotRepair};
-pub use trees::{Loss, LostPart};
 
 use crate::error::{Error, Result};
 use crate::index::Index;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::check_data::why_unreadable;
+use super::super::check_data::{ExpectedPack, why_unreadable};
 use super::super::groups::PackGroups;
 use super::super::replace::Expected;
 use super::require_whole;
@@ -20,7 +20,7 @@ use crate::format::{BlobType, HeaderEntry, IndexBlob};
 use crate::index::Index;
 use crate::lock::LockHandle;
 use crate::objects::FileType;
-use crate::pack::{BlobReader, BlobSaver, BlobScratch, PackedBlob, SaverOptions, open_blob, parse_pack};
+use crate::pack::{BlobReader, BlobSaver, BlobScratch, PackedBlob, SaverOptions, parse_pack, verify_blob};
 use crate::{BlobId, IndexId, PackId, Repository};
 
 /// What was found of a pack.
@@ -100,7 +100,7 @@ impl Repository {
         lock.verify().await?;
         let ids = |listed: Vec<crate::objects::Listed>| listed.into_iter().map(|object| object.id).collect::<BTreeSet<_>>();
         let snapshots = ids(self.objects().list(FileType::Snapshot, control).await?);
-        let index = self.load_index(control).await?;
+        let index = self.load_index_with_ids(control).await?;
         require_whole(&index)?;
         control.emit(Event::PhaseStarted("salvaging blobs"));
         // An index of its own: the saver must not think that a blob is stored because the damaged copy is.
@@ -136,8 +136,8 @@ impl Repository {
         let gone = packs.iter().copied().collect();
         let replacement = self.replace_index(lock, index, &gone, control).await?;
         control.check()?;
-        let before = index.files().iter().map(|(file, _)| file);
-        let index_files = before.chain(&written).chain(&replacement.new).copied().collect();
+        let before = index.files().into_iter().map(|(file, _)| file);
+        let index_files = before.chain(written).chain(replacement.new.iter().copied()).collect();
         if let Some(reason) = self.look_again(lock, &Expected { snapshots, index_files }, control).await? {
             return Err(Error::RepairRefused { reason });
         }
@@ -204,8 +204,10 @@ impl Salvage {
             Ok(bytes) => bytes,
             Err(error) => return Ok(Err(why_unreadable(error)?)),
         };
-        let (repository, examined, blobs) = (self.repository.clone(), bytes.clone(), Arc::clone(blobs));
-        let examining = tokio::task::spawn_blocking(move || repository.faults_of_pack(pack, &examined, &blobs));
+        let (repository, examined) = (self.repository.clone(), bytes.clone());
+        let (index, blobs) = (Arc::clone(self.reader.index()), Arc::clone(blobs));
+        let examine = move || repository.faults_of_pack(pack, &examined, &ExpectedPack::of_named(&index, &blobs));
+        let examining = tokio::task::spawn_blocking(examine);
         let faults = examining.await.map_err(Error::internal)??;
         Ok(Ok((bytes, faults.into_iter().map(|fault| fault.reason).collect())))
     }
@@ -230,16 +232,16 @@ impl Salvage {
             }
             let sealed = bytes.get(blob.offset as usize..blob.offset as usize + blob.length as usize);
             let what = (blob.blob_type, blob.id, blob.uncompressed_length);
-            let opened = sealed.map(|sealed| open_blob(self.repository.cipher(), sealed, what, &mut scratch)).transpose()?;
-            match (sealed, opened) {
-                (Some(sealed), Some(Ok(_))) => {
+            let verified = sealed.map(|sealed| verify_blob(self.repository.cipher(), sealed, what, &mut scratch)).transpose()?;
+            match (sealed, verified) {
+                (Some(sealed), Some(Ok(()))) => {
                     self.saver.move_sealed(entry(blob), sealed)?;
                     salvaged += 1;
                 }
                 // Another of the packs that are being salvaged may have it.
-                _ => match self.reader.load_blob_blocking(blob.blob_type, &blob.id) {
-                    Ok(plain) => {
-                        self.saver.save_blob_with_id(blob.blob_type, blob.id, &plain)?;
+                _ => match self.reader.good_copy_blocking(blob.blob_type, &blob.id) {
+                    Ok(copy) => {
+                        self.saver.save_copy(&copy)?;
                         salvaged += 1;
                     }
                     Err(error) if error.is_damage() => lost.push((blob.blob_type, blob.id)),
@@ -261,7 +263,7 @@ impl Salvage {
             }
             let copy = PackedBlob { blob_type: blob.blob_type, id: blob.id, location };
             match self.reader.fetch_pack_blocking(location.pack, &[copy]) {
-                Ok(fetched) if fetched.decode(&copy, scratch).is_ok() => return Ok(true),
+                Ok(fetched) if fetched.verify(&copy, scratch).is_ok() => return Ok(true),
                 Ok(_) => {}
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::super::compare::{Disagreement, suspects};
+use super::losses::{Losses, LostPart};
 use super::require_whole;
-use super::trees::{LostPart, TreeRewriter};
+use super::trees::TreeRewriter;
 use crate::control::{Control, Event};
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
@@ -111,7 +112,8 @@ impl Repository {
     ) -> Result<RepairSnapshotsReport> {
         lock.verify().await?;
         let list = self.snapshots(control).await?;
-        let index = self.load_index(control).await?;
+        // With ids: what looks known by accident would be taken for stored, and the original may go.
+        let index = self.load_index_with_ids(control).await?;
         require_whole(&index)?;
         control.emit(Event::PhaseStarted("comparing the index with the packs"));
         self.require_agreement(&index, control).await?;
@@ -126,7 +128,7 @@ impl Repository {
         let mut report = RepairSnapshotsReport { snapshots: snapshots.len(), ..RepairSnapshotsReport::default() };
         let reader = self.blob_reader(index, control);
         let (outcomes, looked) = rewrite_trees(snapshots, reader, saver.clone(), control).await?;
-        (report.lost, report.lost_total) = looked;
+        (report.lost, report.lost_total) = (looked.named, looked.total);
         if let Some(saver) = saver {
             // The trees are in the store and in the index before a snapshot names them.
             saver.flush().await?;
@@ -207,7 +209,7 @@ async fn rewrite_trees(
     reader: BlobReader,
     saver: Option<BlobSaver>,
     control: &Control,
-) -> Result<(Vec<Outcome>, (Vec<LostPart>, u64))> {
+) -> Result<(Vec<Outcome>, Losses)> {
     let control = control.clone();
     let rewriting = tokio::task::spawn_blocking(move || {
         let mut rewriter = TreeRewriter::new(&reader, saver.as_ref(), &control);
@@ -218,7 +220,7 @@ async fn rewrite_trees(
                 outcomes.push(Outcome { id, snapshot, tree });
             }
         }
-        Ok::<_, Error>((outcomes, (rewriter.lost, rewriter.lost_total)))
+        Ok::<_, Error>((outcomes, rewriter.losses))
     });
     rewriting.await.map_err(Error::internal)?
 }

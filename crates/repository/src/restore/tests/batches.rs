@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use crate::{
-    LockHandle, Repository,
+    BlobReader, LockHandle, Repository,
     backup::testing::{Fixture, assert_same, make_everything, noise},
     control::Control,
     restore::{RestoreReport, RestoreRequest, restorer::Restorer},
@@ -17,9 +17,21 @@ pub(super) async fn restorer(
     memory: usize,
     control: &Control,
 ) -> Restorer {
+    restorer_with(repository, lock, request, memory, control, |reader| reader).await
+}
+
+/// The same with a reader of the test's choice.
+pub(super) async fn restorer_with(
+    repository: &Repository,
+    lock: LockHandle,
+    request: &RestoreRequest,
+    memory: usize,
+    control: &Control,
+    choose: impl FnOnce(BlobReader) -> BlobReader,
+) -> Restorer {
     let snapshot = repository.snapshot(&request.snapshot, control).await.unwrap();
     let index = repository.load_index(control).await.unwrap();
-    let reader = repository.blob_reader(index.clone(), control);
+    let reader = choose(repository.blob_reader(index.clone(), control));
     let mut restorer = Restorer::new(request, &snapshot, index, reader, lock, control).unwrap();
     restorer.batch_memory = memory;
     restorer

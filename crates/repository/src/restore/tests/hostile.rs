@@ -53,7 +53,7 @@ impl<'a> Forge<'a> {
 
     fn file(&self, name: &[u8], content: &[u8]) -> Node {
         let id = self.save(BlobType::Data, content.to_vec());
-        Node { content: Some(vec![id]), size: content.len() as u64, ..node(name, NodeType::File) }
+        Node { content: Some(vec![id].into()), size: content.len() as u64, ..node(name, NodeType::File) }
     }
 
     fn link(name: &[u8], target: &Path) -> Node {

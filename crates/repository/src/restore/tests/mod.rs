@@ -12,4 +12,5 @@ mod replace;
 mod root;
 mod roundtrip;
 mod speed;
+mod streamed;
 mod unprivileged;
