@@ -323,7 +323,7 @@ async fn streams_are_listed_compared_and_measured_like_trees() {
         .store(|maker| {
             let other = maker.tree(&[maker.directory("data", &[maker.file("a", "ALPHA"), maker.file("b", "new")])]);
             let cut =
-                br#"{"nodes":[{"name":"a","type":"file","content":[]},{"name":"..","type":"file","content":[]},{"name":"b""#;
+                br#"{"nodes":[{"name":"..","type":"file","content":[]},{"name":"a","type":"file","content":[]},{"name":"b""#;
             let cut = Node { subtree: Some(maker.raw_tree(cut)), ..lost_directory("cut") };
             (sample(maker), other, maker.tree(&[cut, maker.file("z", "")]))
         })

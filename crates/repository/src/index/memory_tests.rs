@@ -74,7 +74,8 @@ fn a_blob_takes_few_bytes_at_any_time() {
         );
     }
     let with_ids = most_bytes(&Index::with_ids(), &SMALL);
-    assert!((48.0..62.0).contains(&with_ids), "with ids: {with_ids}");
+    // Of 100,000 blobs the pieces that are not full yet are some eighth.
+    assert!((48.0..66.0).contains(&with_ids), "with ids: {with_ids}");
 }
 
 /// What a claim takes until its pack is there, and a pack that is named twice.

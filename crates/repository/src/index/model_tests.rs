@@ -131,7 +131,7 @@ impl Model {
         assert_eq!(index.pack_sizes(), self.sizes());
         let mut visited = BTreeSet::new();
         index.for_each(|blob_type, place, entry| {
-            assert!(visited.insert((blob_type, place.shard, place.at, entry.pack, entry.offset)))
+            assert!(visited.insert((blob_type, place.shard, place.at, entry.pack, entry.offset)));
         });
         let expected = self.blobs.iter().filter_map(|(blob, known)| match known {
             Known::Stored(first, _) => {

@@ -206,7 +206,7 @@ mod tests {
     fn told(directory: BorrowedFd<'_>, listed: &[&str], nodes: &[Node], is_backup_root: bool) -> [Vec<String>; 2] {
         let held = tell_apart(directory, names(listed), nodes.to_vec().into(), is_backup_root, || Ok(())).unwrap().unwrap();
         let mut reached = Reached::new(directory);
-        let stream = nodes.to_vec().into_iter().map(Ok);
+        let stream = nodes.iter().cloned().map(Ok);
         let found = strangers_beside(names(listed), stream, is_backup_root, || Ok(()), &mut reached).unwrap();
         let streamed = reached.spare(found, || Ok(())).unwrap().unwrap();
         let [held, streamed] = [held, streamed].map(|apart| [texts(&apart.strangers), texts(&apart.spared)]);
