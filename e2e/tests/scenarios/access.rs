@@ -24,6 +24,8 @@ use tonic::transport::Channel;
 /// A storage admits only the namespaces of its usage policy, at every use (S-04, specification §1.2.1).
 #[tokio::test]
 async fn usage_policy_is_checked() {
+    // Before any mover runs: what it moves slowly must not be done when the turn comes.
+    let _undisturbed = platform::undisturbed().await;
     let proxy = Proxy::start().await.unwrap();
     let owner = Tenant::create("policy-owner").await.unwrap();
     owner.storage_at(proxy.endpoint()).await.unwrap();
@@ -79,6 +81,8 @@ async fn until_refused(tenant: &Tenant, mover: &Value, session: &Value, words: &
 /// Another namespace's Secret serves only with its owner's consent, at every use (S-01, architecture §7).
 #[tokio::test]
 async fn secret_of_another_namespace_needs_consent() {
+    // Before any mover runs: what it moves slowly must not be done when the turn comes.
+    let _undisturbed = platform::undisturbed().await;
     let proxy = Proxy::start().await.unwrap();
     let owner = Tenant::create("secret-owner").await.unwrap();
     let tenant = Tenant::create("secret-guest").await.unwrap();
@@ -111,6 +115,8 @@ async fn secret_of_another_namespace_needs_consent() {
 /// chain, not another session's id, not a finished session (architecture §5, S-51).
 #[tokio::test]
 async fn issue_access_refuses_everybody_else() {
+    // Before any mover runs: what it moves slowly must not be done when the turn comes.
+    let _undisturbed = platform::undisturbed().await;
     let proxy = Proxy::start().await.unwrap();
     let tenant = Tenant::create("issue-access").await.unwrap();
     tenant.storage_at(proxy.endpoint()).await.unwrap();

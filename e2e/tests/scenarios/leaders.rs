@@ -41,6 +41,7 @@ async fn storage_initializer_killed() {
 
 /// One BackupSession, one referenced restic snapshot, both Succeeded, the restored tree identical.
 async fn leader_killed_at_five_points(service: &str) {
+    let _upheaval = platform::upheaval().await;
     let (restored, restore_proxy, target) = world(&format!("restore-{service}"), DATA >> 20).await;
     let before = files::describe(&target).unwrap();
     let earlier = restored.backed_up(&Backup::default()).await.unwrap();

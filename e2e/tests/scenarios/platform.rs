@@ -1,7 +1,7 @@
 //! The platform API, called as tooling calls it: with the rights of a ServiceAccount and never with more (architecture §6).
 
 use e2e::files;
-use e2e::platform::{call, dial, token};
+use e2e::platform::{call, dial, token, undisturbed};
 use e2e::tenant::{Backup, SESSION_LIMIT, Tenant};
 use proto_api::common::v1alpha1::ObjectRef;
 use proto_api::schedule::v1alpha1 as schedule;
@@ -51,6 +51,7 @@ async fn tooling_has_its_own_rights_and_no_more() {
             .await;
     let named = |kind: &str, name: &str| Some(ObjectRef::named(kind, tenant.namespace.clone(), name));
 
+    let _undisturbed = undisturbed().await;
     let mut schedules = ScheduleServiceClient::new(dial(&tenant.cluster, "scheduler").await.unwrap());
     let all = schedule::ListRequest { namespace: tenant.namespace.clone(), ..Default::default() };
     let listed = schedules.list(call(&looker, all).unwrap()).await.unwrap().into_inner();
