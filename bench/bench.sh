@@ -27,6 +27,8 @@ main() {
   elif [ "${1:-}" = --extremes ]; then
     shift
     program=extremes.py
+    # In a container's limit, so as in the container.
+    export "${MOVER_ENVIRONMENT?}"
     set -- --work "${ORLOP_BENCH:-$CACHE_DIR/bench}" "$@"
   else
     set -- --work "${ORLOP_BENCH:-$CACHE_DIR/bench}" "$@"

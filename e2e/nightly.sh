@@ -23,11 +23,21 @@ mixed() { tests data-mover beside_restic beside_restic_nothing_is_lost ORLOP_MIX
 bit-flips() { tests repository bit_flips every_flipped_bit ORLOP_FLIP_BYTES=1048576; }
 faulty-stores() { tests repository faulty_stores no_trouble ORLOP_FAULT_SCHEDULES=100000; }
 
-# Tests of the engine that are too large for every run, then the program in a container's limit; needs root, some 60 GiB of disk
-# and an hour.
+# Tests that are too large for every run, each alone in its process, whose memory they look at; then the program in a container's
+# limit. Needs root, some 60 GiB of disk and an hour.
 extremes() {
-  cargo test --quiet --locked --workspace --test engine nightly_ -- --ignored --nocapture || fail "a test of the extremes failed"
+  alone --lib
+  alone --test engine
   bench/bench.sh --extremes
+}
+
+alone() { # cargo's names of the targets...
+  local name names
+  names=$(cargo test --quiet --locked --workspace "$@" nightly_ -- --ignored --list | sed -n 's/: test$//p')
+  [ -n "$names" ] || fail "no test of the extremes is found by $*"
+  for name in $names; do
+    env "$MOVER_ENVIRONMENT" cargo test --quiet --locked --workspace "$@" "$name" -- --exact --ignored --nocapture || fail "$name failed"
+  done
 }
 
 fuzz() {

@@ -50,7 +50,7 @@ build_orlop_images() {
   mapfile -t libraries < <(libraries_of "${SERVICES[@]/#/$BUILD_DIR/}")
   python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-control-plane.tar" "$ORLOP_REGISTRY/orlop-control-plane:$ORLOP_TAG" --user 65532:65532 --architecture "$ARCHITECTURE" "${files[@]}" "${libraries[@]}" "${ETC_FILES[@]}"
   mapfile -t libraries < <(libraries_of "$BUILD_DIR/data-mover")
-  python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-data-mover.tar" "$ORLOP_REGISTRY/orlop-data-mover:$ORLOP_TAG" --user 65532:65532 --entrypoint /usr/bin/data-mover --architecture "$ARCHITECTURE" "$(stripped "$BUILD_DIR/data-mover")=/usr/bin/data-mover:755" "${libraries[@]}" "${ETC_FILES[@]}"
+  python3 "$CLUSTER_DIR/image.py" "$IMAGES_DIR/orlop-data-mover.tar" "$ORLOP_REGISTRY/orlop-data-mover:$ORLOP_TAG" --user 65532:65532 --entrypoint /usr/bin/data-mover --env "$MOVER_ENVIRONMENT" --architecture "$ARCHITECTURE" "$(stripped "$BUILD_DIR/data-mover")=/usr/bin/data-mover:755" "${libraries[@]}" "${ETC_FILES[@]}"
 }
 
 # GNU tools and stock restic in one image: data is made, compared and checked by programs that are not ours.

@@ -49,6 +49,10 @@ claim_target() {
   echo "$PROJECT_DIR" >"$mark"
 }
 
+# How the mover's image has the C library hand memory out. By itself it comes to serve all large buffers from its heap, where the
+# small pieces of an index between them keep them from being given back: 117 MB instead of 86 for an index of 52.
+MOVER_ENVIRONMENT=MALLOC_MMAP_THRESHOLD_=1048576
+
 network_namespace() { echo "orlop-$1"; }
 in_node() { # node command...: runs in the node's network namespace, with this host's cgroups in sight
   local node=$1
