@@ -82,8 +82,8 @@ impl Encoded {
 }
 
 impl Locations {
-    /// Adds blobs of a pack: the first one's position. `None` if there is no room, with more than two billion blobs: what is not
-    /// known is stored anew, and never relied on.
+    /// Adds blobs of a pack: the first one's position. `None` if there is no room for more groups, which are 67 million: what is
+    /// not known is stored anew, and never relied on.
     pub fn append(&mut self, pack: u32, encoded: &Encoded) -> Option<u32> {
         let first = self.groups.len();
         if first + encoded.groups.len() > MOST_GROUPS {

@@ -1,6 +1,9 @@
 //! Reading packs and writing their blobs to where they are wanted.
 
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::{
+    io,
+    sync::atomic::Ordering::{AcqRel, Relaxed},
+};
 
 use super::{
     batch::{OpenFiles, PackPlan, Use},
@@ -73,45 +76,54 @@ impl Restorer {
         fetched: Option<&FetchedPack>,
         blob: &PackedBlob,
         scratch: &mut BlobScratch,
-        then: impl FnOnce(&[u8]),
+        then: impl FnOnce(&[u8]) -> Result<()>,
     ) -> Result<()> {
         if let Some(Ok(plain)) = fetched.map(|fetched| fetched.decode(blob, scratch)) {
-            then(plain);
-            return Ok(());
+            return then(plain);
         }
-        then(&self.load_elsewhere(&blob.id)?);
-        Ok(())
+        then(&self.load_elsewhere(&blob.id)?)
     }
 
     fn load_elsewhere(&self, id: &BlobId) -> Result<bytes::Bytes, Error> {
         self.reader.load_blob_blocking(BlobType::Data, id)
     }
 
-    fn write_uses(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, uses: &[Use], plain: &[u8]) {
-        for &Use { file: number, offset, count } in uses {
-            let file = &files[number as usize];
-            if file.is_whole(offset, plain) && self.restore_whole(file, plain) {
+    /// Writes a blob to where it is wanted. An error says that we were stopped; those of files are noted.
+    fn write_uses(&self, files: &[FileTarget], open_files: &OpenFiles<'_>, uses: &[Use], plain: &[u8]) -> Result<()> {
+        for wanted in uses {
+            let file = &files[wanted.file as usize];
+            if file.is_whole(wanted.offset, plain) && self.restore_whole(file, plain) {
                 continue;
             }
-            if !file.failed.load(Relaxed) {
-                let written = open_files.open(self, number).and_then(|handle| {
-                    // That we were stopped says nothing about the file: it is told by whoever looks next.
-                    for time in (0..count).take_while(|_| self.check().is_ok()) {
-                        file.write(&handle, offset + time * plain.len() as u64, plain)?;
-                        self.written(plain.len() as u64);
-                    }
-                    Ok(())
-                });
-                if let Err(error) = written {
-                    self.file_failed(file, &error);
-                }
+            if !file.failed.load(Relaxed)
+                && let Err(error) = self.write_run(file, open_files, wanted, plain)?
+            {
+                self.file_failed(file, &error);
             }
             self.part_done(file);
         }
+        Ok(())
+    }
+
+    /// Writes a blob as often as it follows itself. The inner error is the file's; after the outer one the file is not done and
+    /// must not be finished.
+    fn write_run(&self, file: &FileTarget, open_files: &OpenFiles<'_>, wanted: &Use, plain: &[u8]) -> Result<io::Result<()>> {
+        let handle = match open_files.open(self, wanted.file) {
+            Ok(handle) => handle,
+            Err(error) => return Ok(Err(error)),
+        };
+        for time in 0..wanted.count {
+            self.check()?;
+            if let Err(error) = file.write(&handle, wanted.offset + time * plain.len() as u64, plain) {
+                return Ok(Err(error));
+            }
+            self.written(plain.len() as u64);
+        }
+        Ok(Ok(()))
     }
 
     /// Names a file whose writing failed, once.
-    pub(super) fn file_failed(&self, file: &FileTarget, error: &std::io::Error) {
+    pub(super) fn file_failed(&self, file: &FileTarget, error: &io::Error) {
         if !file.failed.swap(true, AcqRel) {
             self.failed(file.path(), "write the file", error);
         }

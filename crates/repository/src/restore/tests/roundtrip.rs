@@ -135,3 +135,28 @@ async fn a_restore_that_was_broken_off_is_completed_by_the_next() {
     assert!(report.is_complete(), "{:?}", report.errors);
     assert_same(&fixture.source(), &fixture.restored());
 }
+
+/// A file whose writing was broken off is not finished, though no blob of it is missing any more: the last was being written again
+/// and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_broken_off_in_a_run_of_equal_blobs_is_not_finished() {
+    let fixture = Fixture::new().await;
+    fs::write(fixture.source().join("even"), vec![b'x'; 256 << 20]).unwrap();
+    let backup = fixture.backup(fixture.request()).await;
+    let token = CancellationToken::new();
+    let control = Control::new(token.clone());
+    let watched = control.clone();
+    let cancelling = std::thread::spawn(move || {
+        while watched.counters().snapshot().bytes_done == 0 {
+            std::thread::yield_now();
+        }
+        token.cancel();
+    });
+    let request = fixture.restore_request(backup.snapshot);
+    let outcome = restore(&fixture.repository, &fixture.guard.handle(), request, &control).await;
+    cancelling.join().unwrap();
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    let progress = control.counters().snapshot();
+    assert!(progress.bytes_done < 256 << 20, "it was too late to break anything off");
+    assert_eq!(progress.files_done, 0);
+}
