@@ -27,6 +27,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("CronJob", "batch", "v1", "cronjobs"),
     ("Pod", "", "v1", "pods"),
     ("Secret", "", "v1", "secrets"),
+    ("ResourceQuota", "", "v1", "resourcequotas"),
     ("ConfigMap", "", "v1", "configmaps"),
     ("Namespace", "", "v1", "namespaces"),
     ("PersistentVolume", "", "v1", "persistentvolumes"),

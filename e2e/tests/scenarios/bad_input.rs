@@ -3,12 +3,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use e2e::cluster::text;
+use e2e::cluster::{condition, text};
 use e2e::files;
 use e2e::object_store::{ACCESS_KEY, endpoint, secret_key};
 use e2e::proxy::{Behaviour, Proxy};
 use e2e::tenant::{Backup, READY_LIMIT, REPOSITORY_PASSWORD, SESSION_LIMIT, Tenant, merge};
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn world(name: &str) -> (Tenant, std::path::PathBuf) {
     let tenant = Tenant::create(name).await.unwrap();
@@ -238,6 +238,35 @@ async fn volumes_that_cannot_be_backed_up() {
             assert!(words.iter().all(|word| told.contains(word)), "{name}: {told}");
         }
     }
+    tenant.remove().await.unwrap();
+}
+
+/// Where a quota admits no pod, the session says so in the API server's words, and goes on when it does (failure C6).
+#[tokio::test]
+async fn no_room_for_a_pod() {
+    let (tenant, volume) = world("no-pod").await;
+    let session = tenant.backed_up(&Backup::default()).await.unwrap();
+    let before = files::describe(&volume).unwrap();
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full", "namespace": tenant.namespace},
+                       "spec": {"hard": {"pods": "1"}}});
+    tenant.cluster.apply(quota).await.unwrap();
+    let counted = |quota: &Value| text(quota, "/status/used/pods") == "1";
+    tenant
+        .cluster
+        .until("ResourceQuota", &tenant.namespace, "full", READY_LIMIT, "the workload's pod, counted", counted)
+        .await
+        .unwrap();
+
+    files::empty(&volume).unwrap();
+    tenant.restore("back", "app", &Tenant::snapshot_of(&session)).await.unwrap();
+    let says = |object: &Value| {
+        condition(object, "orlop.dev/Progressing")
+            .is_some_and(|(_, reason, message)| reason == "PodRefused" && message.contains("exceeded quota: full"))
+    };
+    tenant.cluster.until("RestoreSession", &tenant.namespace, "back", READY_LIMIT, "the quota's name", says).await.unwrap();
+    tenant.cluster.delete("ResourceQuota", &tenant.namespace, "full").await.unwrap();
+    tenant.succeeded("RestoreSession", "back").await.unwrap();
+    files::assert_same(&before, &files::describe(&volume).unwrap()).unwrap();
     tenant.remove().await.unwrap();
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use e2e::cluster::{Cluster, condition, phase, text};
 use e2e::files;
+use e2e::platform;
 use e2e::processes::{Stopped, kill_in_pod};
 use e2e::proxy::{Behaviour, Proxy};
 use e2e::tenant::{Backup, READY_LIMIT, SESSION_LIMIT, Tenant};
@@ -45,6 +46,8 @@ async fn mover_killed() {
 /// (failure C3, I7). A pod that is gone proves nothing.
 #[tokio::test]
 async fn zombie_keeps_its_lock() {
+    // Who kills leaders stops kubelets too, and lets them go.
+    let _upheaval = platform::upheaval().await;
     let proxy = Proxy::start().await.unwrap();
     let tenant = Tenant::create("zombie").await.unwrap();
     tenant.storage_at(proxy.endpoint()).await.unwrap();

@@ -20,6 +20,12 @@ use crate::decision::Reason;
 
 const STEP: &str = "attempt";
 
+/// A Job controller makes its pod at once; why a Job has none after this time is asked.
+pub const POD_EXPECTED: SignedDuration = SignedDuration::from_secs(5);
+
+/// How often it is asked again: the refusal is an event, of which nobody tells us, and may be written a little later or change.
+const POD_MISSED: SignedDuration = SignedDuration::from_secs(15);
+
 /// Bounds of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptLimits {
@@ -137,13 +143,22 @@ fn waiting(
         .map(|refusal| format!("no pod of Job {} can be made: {refusal}", job.name))
         .or_else(|| pod.and_then(|pod| Some(format!("pod {} waits: {}", pod.name, pod.waiting.as_ref()?))))
         .unwrap_or_else(|| format!("the pod of Job {} has not started yet", job.name));
-    let too_long = job.created.saturating_add(limits.pending).unwrap_or(Timestamp::MAX);
+    let too_long = later(job.created, limits.pending);
     if now >= too_long {
         decision.pending = Some(cause.clone());
     } else {
         decision.look_again = Some(too_long);
     }
+    if pod.is_none() {
+        let expected = later(job.created, POD_EXPECTED);
+        let next = if now < expected { expected } else { later(now, POD_MISSED) };
+        decision.look_again = Some(decision.look_again.map_or(next, |at| at.min(next)));
+    }
     decision.because(if job.refusal.is_some() { "PodRefused" } else { "PodPending" }, cause)
+}
+
+fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 fn settle(

@@ -143,6 +143,14 @@ fn a_pod_that_waits_too_long_is_noticed() {
     assert_eq!(last_reason(&decision), "PodRefused");
 }
 
+/// C6: why a Job gets no pod stands in an event, of which nobody tells us: it is asked as soon as the pod is missed, and again.
+#[test]
+fn a_pod_that_does_not_come_is_asked_for() {
+    let missed = [JobView { pod: None, ..job(1, JobState::Live) }];
+    let looks = [0, 4, 5, 20, 590, 599, 700].map(|second| decided(1, &missed, None, second).look_again);
+    assert_eq!(looks, [5, 5, 20, 35, 600, 600, 715].map(|second| Some(at(second))));
+}
+
 #[test]
 fn giving_up_keeps_the_answers_there_are() {
     let jobs = [ended(1, "Completed", Some(report(Outcome::Succeeded)))];

@@ -4,21 +4,17 @@
 //! would look like one that somebody deleted, and a second attempt would start beside the first (invariant I4).
 
 use crd_types::{annotations, labels};
-use jiff::SignedDuration;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Api, api::ListParams};
 use kube_kit::apply::ApplyError;
 use kube_kit::error::{self, ReconcileError};
 use kube_kit::owners::controller_of;
-use planner::attempt::{JobState, JobView};
+use planner::attempt::{JobState, JobView, POD_EXPECTED};
 use service_kit::job_proof::{JobClaims, ProofKey};
 
 use super::jobs::job_views;
 use super::refusals::refusal;
 use crate::context::Context;
-
-/// A Job controller makes its pod at once; a Job without one after this time is asked about.
-const POD_EXPECTED: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why Jobs could not be read.
 #[derive(Debug, thiserror::Error)]
